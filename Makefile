@@ -1,0 +1,47 @@
+# loyalty: PGXS build; "make && make install && make installcheck"
+EXTENSION = loyalty
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(srcdir)/loyalty.control)
+MODULE_big = loyalty
+
+# the rooms, in the order of the data
+OBJS = \
+	src/loyalty.o src/session.o src/config.o \
+	src/points/points.o \
+	src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
+	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o \
+	src/fact/read.o src/fact/lines.o src/fact/claim.o \
+	src/rule/program.o src/rule/award.o \
+	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
+	src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
+	src/member/member.o src/member/account.o
+
+SCRIPT = loyalty--$(EXTVERSION).sql
+PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))
+DATA_built = $(SCRIPT)
+
+# install first and uninstall last; between them each story stands alone
+STORIES = $(sort $(filter-out install uninstall,$(notdir $(basename $(wildcard $(srcdir)/sql/*.sql)))))
+REGRESS = install $(STORIES) uninstall
+REGRESS_OPTS = --inputdir=$(srcdir)
+ISOLATION = $(sort $(notdir $(basename $(wildcard $(srcdir)/test/isolation/specs/*.spec))))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --outputdir=output_iso
+
+PG_CPPFLAGS = -I$(srcdir)/src
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare $(WERROR)
+EXTRA_CLEAN = output_iso results regression.diffs regression.out
+
+PG_CONFIG ?= pg_config
+srcdir ?= .
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# the install script never replaces what somebody else has put there
+$(SCRIPT): $(PIECES) $(srcdir)/loyalty.control
+	cat $(PIECES) > $@
+
+$(OBJS): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
+
+bench:
+	$(srcdir)/test/bench/run.sh
+
+.PHONY: bench

@@ -1,0 +1,27 @@
+-- The books: what they say, and that they stay as they are.
+CREATE SCHEMA le_erp;
+SET search_path = le_erp;
+CREATE TABLE invoice (id integer PRIMARY KEY, customer text, at timestamptz, total numeric);
+SELECT loyalty.create_program('le club', 'UTC') > 0 AS created;
+SELECT loyalty.set_rule('le club', 'base', 1, 1) > 0 AS created;
+SELECT loyalty.attach('le invoice', 'le club', 'invoice', 'r.id', 'r.customer', 'r.at', amount => 'r.total') > 0 AS attached;
+INSERT INTO invoice VALUES (1, 'ann', '2024-01-15 12:00+00', 100);
+INSERT INTO invoice VALUES (2, 'ann', '2024-02-15 12:00+00', 50);
+UPDATE invoice SET total = 90 WHERE id = 1;
+INSERT INTO invoice VALUES (3, 'ann', '2024-03-15 12:00+00', -30);
+SELECT loyalty.balance('le club', 'ann');
+SELECT day, loyalty.balance('le club', 'ann', day::timestamp AT TIME ZONE 'UTC') FROM (VALUES ('2024-01-01'), ('2024-02-01'), ('2024-03-01'), ('2024-04-01')) v (day);
+SELECT balance FROM loyalty.member_balance WHERE program = 'le club' AND customer = 'ann';
+UPDATE loyalty.entry SET points = 1000;
+DELETE FROM loyalty.entry;
+TRUNCATE loyalty.entry;
+UPDATE loyalty.member SET balance = 1000;
+DELETE FROM loyalty.lot;
+TRUNCATE loyalty.document;
+SET session_replication_role = replica;
+UPDATE loyalty.entry SET points = 1000;
+DELETE FROM loyalty.allocation;
+TRUNCATE loyalty.lot;
+RESET session_replication_role;
+SELECT loyalty.balance('le club', 'ann');
+SELECT * FROM loyalty.check();

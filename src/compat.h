@@ -1,0 +1,39 @@
+/*
+ * compat.h
+ *	  The only place that knows PostgreSQL versions: 15 to 18.
+ */
+#ifndef LOYALTY_COMPAT_H
+#define LOYALTY_COMPAT_H
+
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "loyalty needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#define LOYALTY_UPDATE_INDEXES_TYPE TU_UpdateIndexes
+#define loyalty_update_touched_indexes(x) ((x) != TU_None)
+#define loyalty_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#define loyalty_owns_relation(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
+#else
+#define LOYALTY_UPDATE_INDEXES_TYPE bool
+#define loyalty_update_touched_indexes(x) (x)
+#define loyalty_insert_index_tuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#define loyalty_owns_relation(relid, role) \
+	pg_class_ownercheck(relid, role)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define LOYALTY_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "loyalty", .version = "1.0")
+#else
+#define LOYALTY_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* LOYALTY_COMPAT_H */

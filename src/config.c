@@ -1,0 +1,182 @@
+/*
+ * config.c
+ *	  The backend's copy of the configuration, and when to forget it.
+ *
+ * A statement trigger on each configuration table sends a relcache message
+ * for the table; like a change of an attached ERP table it marks the copy
+ * stale.  That makes a change transactional for free: visible to the changing
+ * session at once, to the others at commit, and undone by a rollback.
+ *
+ * The invalidation callback only compares numbers and sets a flag: it runs in
+ * places where any look into the catalogs would be a crash.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "config.h"
+#include "rule/rule.h"
+#include "source/source.h"
+
+PG_FUNCTION_INFO_V1(loyalty_config_changed);
+
+static LoyaltyConfig *config = NULL;
+static bool stale = true;
+static int	pins = 0;
+static uint64 generations = 0;
+
+/* relations whose change makes the copy stale */
+static Oid *watched = NULL;
+static int	nwatched = 0;
+static int	watched_size = 0;
+
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid))
+		stale = true;
+	for (int i = 0; i < nwatched && !stale; i++)
+		if (watched[i] == relid)
+			stale = true;
+}
+
+void
+loyalty_config_init(void)
+{
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+}
+
+/*
+ * Let a change of this relation make the copy stale.
+ */
+void
+loyalty_config_watch(Oid relid)
+{
+	for (int i = 0; i < nwatched; i++)
+		if (watched[i] == relid)
+			return;
+	if (nwatched == watched_size)
+	{
+		int			size = Max(16, watched_size * 2);
+
+		watched = watched == NULL
+			? MemoryContextAlloc(TopMemoryContext, size * sizeof(Oid))
+			: repalloc(watched, size * sizeof(Oid));
+		watched_size = size;
+	}
+	watched[nwatched++] = relid;
+}
+
+static void
+load(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "loyalty configuration",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	LoyaltyConfig *fresh;
+	LoyaltyIdentity save;
+
+	/*
+	 * What is watched is known before anything is read: a change that comes
+	 * in while reading leaves the copy stale, to be read again next time.
+	 */
+	nwatched = 0;
+	loyalty_config_watch(loyalty_relation("program"));
+	loyalty_config_watch(loyalty_relation("tier"));
+	loyalty_config_watch(loyalty_relation("rule"));
+	loyalty_config_watch(loyalty_relation("source"));
+	stale = false;
+
+	old = MemoryContextSwitchTo(context);
+	fresh = palloc0(sizeof(LoyaltyConfig));
+	fresh->context = context;
+	fresh->generation = ++generations;
+	MemoryContextSwitchTo(old);
+
+	PG_TRY();
+	{
+		loyalty_become(loyalty_owner(), &save);
+		loyalty_connect();
+		/* SPI results are copied by the loaders into the copy's own context */
+		old = MemoryContextSwitchTo(context);
+		fresh->programs = loyalty_load_programs();
+		fresh->sources = loyalty_load_sources(fresh->programs);
+		MemoryContextSwitchTo(old);
+		SPI_finish();
+		loyalty_resume(&save);
+	}
+	PG_CATCH();
+	{
+		stale = true;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+
+	if (config != NULL)
+		MemoryContextDelete(config->context);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	config = fresh;
+}
+
+/*
+ * The configuration as of now.  While it is pinned the same copy is given
+ * out, so that pointers into it stay good through one evaluation.
+ */
+LoyaltyConfig *
+loyalty_config(void)
+{
+	if (config == NULL || (stale && pins == 0))
+	{
+		bool		pushed = !ActiveSnapshotSet();
+
+		if (pushed)
+			PushActiveSnapshot(GetTransactionSnapshot());
+		load();
+		if (pushed)
+			PopActiveSnapshot();
+	}
+	return config;
+}
+
+void
+loyalty_config_pin(void)
+{
+	(void) loyalty_config();
+	pins++;
+}
+
+void
+loyalty_config_unpin(void)
+{
+	Assert(pins > 0);
+	pins--;
+}
+
+/* the transaction is over: nobody holds a pointer any more */
+void
+loyalty_config_reset_pins(void)
+{
+	pins = 0;
+}
+
+/*
+ * Trigger function config_changed(): tell every backend.
+ */
+Datum
+loyalty_config_changed(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "config_changed")));
+	CacheInvalidateRelcache(trigdata->tg_relation);
+	return PointerGetDatum(NULL);
+}

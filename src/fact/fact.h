@@ -1,0 +1,98 @@
+/*
+ * fact.h
+ *	  What the engine reads from a document: its facts, made comparable.
+ */
+#ifndef LOYALTY_FACT_H
+#define LOYALTY_FACT_H
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "source/source.h"
+
+/* a line; amounts in the programme's currency, signed like the document's */
+typedef struct LoyaltyLine
+{
+	char	   *key;
+	char	   *product;
+	Jsonb	   *category;
+	Numeric		qty;
+	Numeric		amount;
+	Numeric		cost;
+	bool		earns;
+	char	   *of;				/* key of the line that is returned */
+} LoyaltyLine;
+
+/* a document in scope; amounts in the programme's currency */
+typedef struct LoyaltyFacts
+{
+	char	   *customer;		/* NULL for a guest */
+	bool		enrol;			/* may make its customer a member */
+	TimestampTz at;
+	DateADT		date;			/* in the programme's time zone */
+	char	   *company;
+	char	   *channel;
+	Numeric		gross;			/* negative for a return */
+	Numeric		paid;			/* part of gross paid with points */
+	char	   *return_of;
+	Numeric		factor;			/* sign and currency, for the lines */
+	bool		amount_given;	/* gross is the header's, not the lines' sum */
+	int			nlines;
+	LoyaltyLine *lines;
+} LoyaltyFacts;
+
+/* a document that is to be evaluated */
+typedef struct LoyaltyDocument
+{
+	LoyaltySource *source;
+	char	   *key;
+	MinimalTuple row;			/* captured columns, see LoyaltyTouched */
+	uint32		map_id;
+	bool		fresh;
+	bool		force;			/* price again even if nothing changed */
+	bool		opening;		/* known, but earning nothing */
+	int			attempts;		/* how often it has failed before */
+	LoyaltyFacts *facts;		/* NULL: not in scope (any more) */
+	List	   *claims;			/* of LoyaltyClaim *, once the lines are read */
+	int64		member_id;		/* of its customer, locked; 0 for none */
+	int64		member_hint;	/* where that would probably be */
+	bool		done;
+} LoyaltyDocument;
+
+/* one part of a document: what it sells, or what it returns of one sale */
+typedef struct LoyaltyClaim
+{
+	LoyaltySource *root_source; /* NULL for none */
+	char	   *root_key;
+	Numeric		gross;
+	Numeric		paid;
+	int			nlines;
+	LoyaltyLine *lines;
+} LoyaltyClaim;
+
+/* read.c */
+extern void loyalty_read_headers(LoyaltyDocument **docs, int n, bool again);
+extern void loyalty_read_lines(LoyaltyDocument **docs, int n);
+extern void loyalty_finish_facts(LoyaltyDocument *doc);
+extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n);
+
+/* claim.c */
+extern List *loyalty_split_document(LoyaltyDocument *doc);
+
+/* a document found in the ERP's table */
+typedef struct LoyaltyFound
+{
+	char	   *key;
+	TimestampTz at;
+	bool		is_return;
+} LoyaltyFound;
+
+extern List *loyalty_scan_documents(LoyaltySource *source, int newest);
+
+/* lines.c */
+extern Jsonb *loyalty_lines_to_jsonb(LoyaltyLine *lines, int n);
+extern LoyaltyLine *loyalty_lines_from_jsonb(Jsonb *jsonb, int *n);
+extern void loyalty_sort_lines(LoyaltyLine *lines, int n);
+extern int	loyalty_compare_keys(const char *a, const char *b);
+
+#endif							/* LOYALTY_FACT_H */

@@ -1,0 +1,249 @@
+/*
+ * document.c
+ *	  Rows of loyalty.document: what was read and what is booked.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "ledger/ledger.h"
+
+#define PART_COLUMNS \
+	"d.source_id, d.doc_key, d.member_id, d.root_source_id, d.root_key, d.state, d.kind," \
+	" d.occurred_at, d.doc_date, d.company, d.channel, d.gross, d.paid, d.lines," \
+	" d.tier_before, d.tier_id, d.rate, d.rules, d.qualifying, d.overcredited," \
+	" d.points, d.written_off, d.raw, d.last_seq"
+
+/* columns of loyalty.document, in order */
+enum
+{
+	COL_SOURCE, COL_KEY, COL_MEMBER, COL_ROOT_SOURCE, COL_ROOT_KEY, COL_STATE, COL_KIND,
+	COL_AT, COL_DATE, COL_COMPANY, COL_CHANNEL, COL_GROSS, COL_PAID, COL_LINES,
+	COL_TIER_BEFORE, COL_TIER, COL_RATE, COL_RULES, COL_QUALIFYING, COL_OVERCREDITED,
+	COL_POINTS, COL_WRITTEN_OFF, COL_RAW, COL_LAST_SEQ, COL_BOOKED_AT, NCOLS
+};
+
+static const char *const state_names[] = {"booked", "withdrawn", "opening"};
+
+static LoyaltyPlan plan_parts = {
+	.sql = "SELECT " PART_COLUMNS " FROM loyalty.document d"
+	" WHERE d.source_id = $1 AND d.doc_key = ANY ($2)",
+	.nparams = 2, .types = {INT4OID, TEXTARRAYOID}
+};
+
+static LoyaltyPlan plan_returns = {
+	.sql = "SELECT " PART_COLUMNS " FROM loyalty.document d"
+	" WHERE d.root_source_id = $1 AND d.root_source_id <> 0 AND d.root_key = ANY ($2)",
+	.nparams = 2, .types = {INT4OID, TEXTARRAYOID}
+};
+
+static LoyaltyPlan plan_update = {
+	.sql = "UPDATE loyalty.document SET state = $6, kind = $7, occurred_at = $8, doc_date = $9,"
+	" company = $10, channel = $11, gross = $12, paid = $13, lines = $14, tier_before = $15,"
+	" tier_id = $16, rate = $17, rules = $18, qualifying = $19, overcredited = $20, points = $21,"
+	" written_off = $22, raw = $23, last_seq = $24, booked_at = $25"
+	" WHERE source_id = $1 AND doc_key = $2 AND member_id = $3 AND root_source_id = $4 AND root_key = $5",
+	.nparams = NCOLS, .types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
+		TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
+		NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
+	NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
+};
+
+static LoyaltyPart *
+fill(uint64 row)
+{
+	LoyaltyPart *p = palloc0(sizeof(LoyaltyPart));
+	char	   *word;
+	Datum		value;
+	bool		isnull;
+
+#define COLUMN(c) loyalty_spi_datum(row, (c) + 1, &isnull)
+	p->stored = true;
+	p->source_id = DatumGetInt32(COLUMN(COL_SOURCE));
+	p->key = loyalty_spi_text(row, COL_KEY + 1);
+	p->member_id = DatumGetInt64(COLUMN(COL_MEMBER));
+	p->root_source_id = DatumGetInt32(COLUMN(COL_ROOT_SOURCE));
+	p->root_key = loyalty_spi_text(row, COL_ROOT_KEY + 1);
+	word = loyalty_spi_text(row, COL_STATE + 1);
+	for (int i = 0; i < (int) lengthof(state_names); i++)
+		if (strcmp(word, state_names[i]) == 0)
+			p->state = i;
+	p->is_return = strcmp(loyalty_spi_text(row, COL_KIND + 1), "return") == 0;
+	p->at = DatumGetTimestampTz(COLUMN(COL_AT));
+	p->date = DatumGetDateADT(COLUMN(COL_DATE));
+	p->company = loyalty_spi_text(row, COL_COMPANY + 1);
+	p->channel = loyalty_spi_text(row, COL_CHANNEL + 1);
+	p->gross = loyalty_spi_numeric(row, COL_GROSS + 1);
+	p->paid = loyalty_spi_numeric(row, COL_PAID + 1);
+	value = COLUMN(COL_LINES);
+	p->lines = isnull ? NULL : DatumGetJsonbPCopy(value);
+	p->tier_before = loyalty_spi_numeric(row, COL_TIER_BEFORE + 1);
+	value = COLUMN(COL_TIER);
+	p->tier_id = isnull ? 0 : DatumGetInt32(value);
+	p->rate = loyalty_spi_numeric(row, COL_RATE + 1);
+	value = COLUMN(COL_RULES);
+	if (!isnull)
+	{
+		Datum	   *ids;
+
+		deconstruct_array(DatumGetArrayTypeP(value), INT4OID, 4, true, TYPALIGN_INT, &ids, NULL, &p->nrules);
+		p->rules = palloc(sizeof(int32) * Max(p->nrules, 1));
+		for (int i = 0; i < p->nrules; i++)
+			p->rules[i] = DatumGetInt32(ids[i]);
+	}
+	p->qualifying = loyalty_spi_numeric(row, COL_QUALIFYING + 1);
+	p->overcredited = loyalty_spi_numeric(row, COL_OVERCREDITED + 1);
+	p->points = loyalty_points_from_datum(COLUMN(COL_POINTS));
+	p->written_off = loyalty_points_from_datum(COLUMN(COL_WRITTEN_OFF));
+	value = COLUMN(COL_RAW);
+	p->has_raw = !isnull;
+	p->raw = isnull ? loyalty_rational_int(0) : loyalty_rational_from_datum(value);
+	value = COLUMN(COL_LAST_SEQ);
+	p->last_seq = isnull ? 0 : DatumGetInt64(value);
+#undef COLUMN
+	return p;
+}
+
+static List *
+load(LoyaltyPlan *plan, int32 source_id, char **keys, int n)
+{
+	Datum		values[2];
+	uint64		rows;
+	List	   *parts = NIL;
+
+	values[0] = Int32GetDatum(source_id);
+	values[1] = loyalty_text_array(keys, n);
+	rows = loyalty_run(plan, values, NULL);
+	for (uint64 i = 0; i < rows; i++)
+		parts = lappend(parts, fill(i));
+	SPI_freetuptable(SPI_tuptable);
+	return parts;
+}
+
+/*
+ * Every part of the documents with these keys.
+ */
+List *
+loyalty_load_parts(int32 source_id, char **keys, int n)
+{
+	return load(&plan_parts, source_id, keys, n);
+}
+
+/*
+ * Every part of any document that returns goods of these.
+ */
+List *
+loyalty_load_returns(int32 root_source_id, char **root_keys, int n)
+{
+	return load(&plan_returns, root_source_id, root_keys, n);
+}
+
+/*
+ * The part that says what a document is: not withdrawn if there is one.  A
+ * part that only waits (member 0) comes last.
+ */
+LoyaltyPart *
+loyalty_live_part(List *parts)
+{
+	LoyaltyPart *best = NULL;
+	ListCell   *lc;
+
+	foreach(lc, parts)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->state == STATE_WITHDRAWN)
+			continue;
+		if (best == NULL || best->member_id == 0 || (best->root_source_id != 0 && p->root_source_id == 0))
+			best = p;
+	}
+	return best;
+}
+
+LoyaltyPart *
+loyalty_new_part(int32 source_id, const char *key, int64 member_id,
+				 int32 root_source_id, const char *root_key)
+{
+	LoyaltyPart *p = palloc0(sizeof(LoyaltyPart));
+
+	p->source_id = source_id;
+	p->key = pstrdup(key);
+	p->member_id = member_id;
+	p->root_source_id = root_source_id;
+	p->root_key = pstrdup(root_key);
+	p->state = STATE_BOOKED;
+	p->gross = p->paid = p->qualifying = p->overcredited = loyalty_num_int(0);
+	p->raw = loyalty_rational_int(0);
+	p->stale = true;
+	return p;
+}
+
+/*
+ * Write a part that changed: a new row through the store, an old one at once.
+ */
+void
+loyalty_save_part(LoyaltyPart *p, TimestampTz now)
+{
+	Datum		values[NCOLS];
+	bool		absent[NCOLS] = {false};
+	char		nulls[NCOLS];
+
+#define TEXT_OR_NULL(c, s) \
+	(absent[c] = (s) == NULL, values[c] = (s) == NULL ? (Datum) 0 : CStringGetTextDatum(s))
+#define NUMERIC_OR_NULL(c, n) \
+	(absent[c] = (n) == NULL, values[c] = (n) == NULL ? (Datum) 0 : NumericGetDatum(n))
+
+	values[COL_SOURCE] = Int32GetDatum(p->source_id);
+	values[COL_KEY] = CStringGetTextDatum(p->key);
+	values[COL_MEMBER] = Int64GetDatum(p->member_id);
+	values[COL_ROOT_SOURCE] = Int32GetDatum(p->root_source_id);
+	values[COL_ROOT_KEY] = CStringGetTextDatum(p->root_key);
+	values[COL_STATE] = CStringGetTextDatum(state_names[p->state]);
+	values[COL_KIND] = CStringGetTextDatum(p->is_return ? "return" : "sale");
+	values[COL_AT] = TimestampTzGetDatum(p->at);
+	values[COL_DATE] = DateADTGetDatum(p->date);
+	TEXT_OR_NULL(COL_COMPANY, p->company);
+	TEXT_OR_NULL(COL_CHANNEL, p->channel);
+	values[COL_GROSS] = NumericGetDatum(p->gross);
+	values[COL_PAID] = NumericGetDatum(p->paid);
+	absent[COL_LINES] = p->lines == NULL;
+	values[COL_LINES] = p->lines == NULL ? (Datum) 0 : JsonbPGetDatum(p->lines);
+	NUMERIC_OR_NULL(COL_TIER_BEFORE, p->tier_before);
+	absent[COL_TIER] = p->tier_id == 0;
+	values[COL_TIER] = Int32GetDatum(p->tier_id);
+	NUMERIC_OR_NULL(COL_RATE, p->rate);
+	absent[COL_RULES] = p->rate == NULL;
+	values[COL_RULES] = (Datum) 0;
+	if (p->rate != NULL)
+	{
+		Datum	   *ids = palloc(sizeof(Datum) * Max(p->nrules, 1));
+
+		for (int i = 0; i < p->nrules; i++)
+			ids[i] = Int32GetDatum(p->rules[i]);
+		values[COL_RULES] = PointerGetDatum(construct_array(ids, p->nrules, INT4OID, 4, true, TYPALIGN_INT));
+	}
+	values[COL_QUALIFYING] = NumericGetDatum(p->qualifying);
+	values[COL_OVERCREDITED] = NumericGetDatum(p->overcredited);
+	values[COL_POINTS] = PointsGetDatum(p->points);
+	values[COL_WRITTEN_OFF] = PointsGetDatum(p->written_off);
+	absent[COL_RAW] = !p->has_raw;
+	values[COL_RAW] = p->has_raw ? loyalty_rational_datum(p->raw) : (Datum) 0;
+	absent[COL_LAST_SEQ] = p->last_seq == 0;
+	values[COL_LAST_SEQ] = Int64GetDatum(p->last_seq);
+	values[COL_BOOKED_AT] = TimestampTzGetDatum(now);
+
+	if (!p->stored)
+		loyalty_store_row(TABLE_DOCUMENT, values, absent);
+	else
+	{
+		for (int i = 0; i < NCOLS; i++)
+			nulls[i] = absent[i] ? 'n' : ' ';
+		loyalty_store_flush();	/* the row may be among those collected */
+		if (loyalty_write(&plan_update, values, nulls) != 1)
+			elog(ERROR, "document \"%s\" of source %d vanished", p->key, p->source_id);
+	}
+	p->stored = true;
+	p->dirty = false;
+}

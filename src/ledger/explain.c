@@ -1,0 +1,261 @@
+/*
+ * explain.c
+ *	  Why a document has its points, and what a basket would get: the same code
+ *	  that books, asked for its steps.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "config.h"
+#include "errors.h"
+#include "ledger/ledger.h"
+
+PG_FUNCTION_INFO_V1(loyalty_explain);
+PG_FUNCTION_INFO_V1(loyalty_quote_earn);
+
+typedef struct Sheet
+{
+	ReturnSetInfo *rsinfo;
+	int			step;
+} Sheet;
+
+static void
+write_row(Sheet *sheet, const char *rule, const char *line, const char *calculation, Numeric points)
+{
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	values[0] = Int32GetDatum(++sheet->step);
+	nulls[1] = rule == NULL;
+	values[1] = rule == NULL ? (Datum) 0 : CStringGetTextDatum(rule);
+	nulls[2] = line == NULL;
+	values[2] = line == NULL ? (Datum) 0 : CStringGetTextDatum(line);
+	values[3] = CStringGetTextDatum(calculation);
+	values[4] = NumericGetDatum(points);
+	tuplestore_putvalues(sheet->rsinfo->setResult, sheet->rsinfo->setDesc, values, nulls);
+}
+
+static const char *
+rounding_text(LoyaltyProgram *program)
+{
+	static const char *const words[] = {"down", "up", "half up", "half even"};
+
+	return psprintf("rounded %s to %s, %s", words[program->rounding],
+					loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(program->unit))),
+					program->scope == SCOPE_LINE ? "line by line" :
+					program->scope == SCOPE_CARRY ? "remainder carried forward" : "once");
+}
+
+/*
+ * The steps by which a sale (or an unlinked return) gets its points.
+ */
+static Points
+write_award(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
+{
+	List	   *steps = NIL;
+	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
+	LoyaltyAward award = loyalty_part_award(program, part, NIL, 0, &steps);
+	ListCell   *lc;
+
+	if (tier != NULL)
+		write_row(sheet, NULL, NULL,
+				  psprintf("tier %s, rate %s (qualifying amount before: %s)", tier->name,
+						   loyalty_num_text(loyalty_num_trim(part->rate)),
+						   loyalty_num_text(part->tier_before)), loyalty_num_int(0));
+	foreach(lc, steps)
+	{
+		LoyaltyStep *step = lfirst(lc);
+
+		write_row(sheet, step->rule, step->line, step->calculation, step->points);
+	}
+	if (program->scope == SCOPE_CARRY)
+		return 0;
+	write_row(sheet, NULL, NULL, rounding_text(program), loyalty_points_numeric(award.points));
+	return award.points;
+}
+
+/* what a return makes of the points of its sale */
+static void
+write_return(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
+{
+	LoyaltyPart *sale;
+	List	   *returns;
+	LoyaltyAward before;
+	LoyaltyAward after;
+	ListCell   *lc;
+	int			position = 0;
+
+	sale = NULL;
+	foreach(lc, loyalty_load_parts(part->root_source_id, &part->root_key, 1))
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->member_id == part->member_id && p->root_source_id == 0 && p->state == STATE_BOOKED)
+			sale = p;
+	}
+	if (sale == NULL || sale->rate == NULL)
+	{
+		write_row(sheet, NULL, NULL,
+				  psprintf("returns goods of document %s, which has no points", part->root_key),
+				  loyalty_num_int(0));
+		return;
+	}
+	returns = loyalty_sorted_returns(loyalty_load_returns(part->root_source_id, &part->root_key, 1));
+	foreach(lc, returns)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->source_id == part->source_id && strcmp(p->key, part->key) == 0)
+			position = foreach_current_index(lc);
+	}
+	before = loyalty_part_award(program, sale, returns, position, NULL);
+	after = loyalty_part_award(program, sale, returns, position + 1, NULL);
+	write_row(sheet, NULL, NULL, psprintf("goods of document %s before this return", part->root_key),
+			  loyalty_points_numeric(before.points));
+	write_row(sheet, NULL, NULL, "goods that are left after it", loyalty_points_numeric(after.points));
+	if (loyalty_num_sign(part->overcredited) != 0)
+		write_row(sheet, NULL, NULL,
+				  psprintf("%s more was returned than was left", loyalty_num_text(part->overcredited)),
+				  loyalty_num_int(0));
+}
+
+/*
+ * explain(source text, key text) -> setof (step, rule, line, calculation, points)
+ */
+Datum
+loyalty_explain(PG_FUNCTION_ARGS)
+{
+	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	LoyaltySource *source;
+	LoyaltyIdentity save;
+	Sheet		sheet = {(ReturnSetInfo *) fcinfo->resultinfo, 0};
+	List	   *parts;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	loyalty_config_pin();
+	source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	parts = loyalty_load_parts(source->id, &key, 1);
+	if (parts == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_UNKNOWN),
+				 errmsg("document \"%s\" of source \"%s\" is not booked", key, source->name),
+				 errhint("It may be a draft, a guest's or no member's, or wait in loyalty.parked.")));
+	foreach(lc, parts)
+	{
+		LoyaltyPart *part = lfirst(lc);
+
+		if (part->state == STATE_WITHDRAWN)
+		{
+			if (part->points != 0 || list_length(parts) == 1)
+				write_row(&sheet, NULL, NULL, "the document does not count any more", loyalty_num_int(0));
+			continue;
+		}
+		if (part->root_source_id != 0)
+			write_return(&sheet, source->program, part);
+		else if (part->state == STATE_OPENING)
+			write_row(&sheet, NULL, NULL, "known from before the programme; it earns nothing", loyalty_num_int(0));
+		else if (part->rate != NULL)
+			(void) write_award(&sheet, source->program, part);
+		if (part->written_off != 0)
+			write_row(&sheet, NULL, NULL, "points that were spent already were written off",
+					  loyalty_points_numeric(part->written_off));
+		write_row(&sheet, NULL, NULL, "booked", loyalty_points_numeric(part->points));
+	}
+	SPI_finish();
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	return (Datum) 0;
+}
+
+/*
+ * quote_earn(program, customer, amount, lines, paid_by_points, at)
+ *	-> setof (step, rule, line, calculation, points)
+ *
+ * amount NULL: the lines' sum.  customer NULL, or no member yet: as a new one.
+ */
+Datum
+loyalty_quote_earn(PG_FUNCTION_ARGS)
+{
+	LoyaltyProgram *program;
+	LoyaltyIdentity save;
+	Sheet		sheet = {(ReturnSetInfo *) fcinfo->resultinfo, 0};
+	LoyaltyPart *part;
+	LoyaltyMember *member = NULL;
+	LoyaltyLine *lines = NULL;
+	LoyaltyTier *tier;
+	Numeric		reach;
+	List	   *rules;
+	ListCell   *lc;
+	int			n = 0;
+	Points		total;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("program cannot be NULL")));
+	InitMaterializedSRF(fcinfo, 0);
+	loyalty_config_pin();
+	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	if (!PG_ARGISNULL(1))
+		member = loyalty_read_member(loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	SPI_finish();
+	loyalty_resume(&save);
+
+	part = loyalty_new_part(0, "", member != NULL ? member->id : 0, 0, "");
+	if (!PG_ARGISNULL(3))
+	{
+		lines = loyalty_lines_from_jsonb(PG_GETARG_JSONB_P(3), &n);
+		for (int i = 0; i < n; i++)
+			(void) loyalty_num_checked(lines[i].amount, "amount");
+		part->lines = loyalty_lines_to_jsonb(lines, n);
+	}
+	if (!PG_ARGISNULL(2))
+		part->gross = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(2)), "amount");
+	else
+		for (int i = 0; i < n; i++)
+			if (lines[i].amount != NULL)
+				part->gross = loyalty_num_add(part->gross, lines[i].amount);
+	if (!PG_ARGISNULL(4))
+		part->paid = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(4)), "paid_by_points");
+	if (loyalty_num_sign(part->gross) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the amount of a basket cannot be below 0")));
+	part->at = PG_ARGISNULL(5) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
+	part->date = loyalty_program_date(program, part->at);
+
+	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
+	reach = program->crossing_new ? loyalty_num_add(part->tier_before, part->gross) : part->tier_before;
+	tier = loyalty_program_tier(program, reach);
+	part->tier_id = tier == NULL ? 0 : tier->id;
+	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	rules = part->date >= program->valid_from && part->date <= program->valid_to ?
+		loyalty_rules_on(program, part->date) : NIL;
+	part->rules = palloc(sizeof(int32) * (list_length(rules) + 1));
+	foreach(lc, rules)
+		part->rules[part->nrules++] = ((LoyaltyRule *) lfirst(lc))->id;
+
+	total = write_award(&sheet, program, part);
+	if (program->scope == SCOPE_CARRY)
+	{
+		LoyaltyAward award = loyalty_part_award(program, part, NIL, 0, NULL);
+		LoyaltyRational carried = member != NULL ?
+			loyalty_rational_add(member->carry, award.raw) : award.raw;
+
+		total = loyalty_points_round(carried, program->unit, program->rounding, true);
+		write_row(&sheet, NULL, NULL, rounding_text(program), loyalty_points_numeric(total));
+	}
+	write_row(&sheet, NULL, NULL, "would be booked", loyalty_points_numeric(total));
+	loyalty_config_unpin();
+	return (Datum) 0;
+}

@@ -1,0 +1,775 @@
+/*
+ * family.c
+ *	  What is due for a sale and for the returns that point at it.
+ *
+ * The sale is due what its facts earn.  A return is due the difference between
+ * what the remaining goods earn after it and before it, at the sale's own
+ * rules and rate, the returns taken in order of date and key.  So what is due
+ * follows from the present facts of the family alone, never from the order in
+ * which they were learned; only differences to what is booked are posted.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "errors.h"
+#include "ledger/ledger.h"
+
+/* what is left of a sale's goods */
+typedef struct Remaining
+{
+	LoyaltyPart *sale;
+	int			sign;			/* -1 if the "sale" is an unlinked return */
+	int			nlines;			/* at least 1: a document without line amounts is one line */
+	char	  **keys;
+	bool	   *earns;
+	Numeric    *sold;			/* line amounts, times sign */
+	LoyaltyRational *left;
+	Numeric		total;			/* of sold */
+	Numeric		gross;			/* of the document, times sign */
+	Numeric		earning;		/* gross less what was paid with points */
+} Remaining;
+
+static Numeric
+signed_by(int sign, Numeric value)
+{
+	return sign < 0 ? loyalty_num_neg(value) : value;
+}
+
+static void
+start_remaining(Remaining *r, LoyaltyPart *sale)
+{
+	LoyaltyLine *lines;
+	int			n;
+	bool		amounts = false;
+	Numeric		paid;
+
+	memset(r, 0, sizeof(Remaining));
+	r->sale = sale;
+	r->sign = loyalty_num_sign(sale->gross) < 0 ? -1 : 1;
+	r->gross = signed_by(r->sign, sale->gross);
+	paid = signed_by(r->sign, sale->paid);
+	if (loyalty_num_sign(paid) < 0)
+		paid = loyalty_num_int(0);
+	if (loyalty_num_cmp(paid, r->gross) > 0)
+		paid = r->gross;
+	r->earning = loyalty_num_sub(r->gross, paid);
+
+	lines = loyalty_lines_from_jsonb(sale->lines, &n);
+	for (int i = 0; i < n; i++)
+		if (lines[i].amount != NULL)
+			amounts = true;
+	r->nlines = amounts ? n : 1;
+	r->keys = palloc0(sizeof(char *) * r->nlines);
+	r->earns = palloc(sizeof(bool) * r->nlines);
+	r->sold = palloc(sizeof(Numeric) * r->nlines);
+	r->left = palloc(sizeof(LoyaltyRational) * r->nlines);
+	r->total = loyalty_num_int(0);
+	for (int i = 0; i < r->nlines; i++)
+	{
+		Numeric		amount = !amounts ? r->gross :
+			lines[i].amount == NULL ? loyalty_num_int(0) : signed_by(r->sign, lines[i].amount);
+
+		r->keys[i] = amounts ? lines[i].key : NULL;
+		r->earns[i] = !amounts || lines[i].earns;
+		r->sold[i] = amount;
+		r->left[i] = loyalty_rational(amount, loyalty_num_int(1));
+		r->total = i == 0 ? amount : loyalty_num_add(r->total, amount);
+	}
+}
+
+/*
+ * Amounts that earn, of the goods that are left: each line's share of what
+ * was really paid.
+ */
+static LoyaltyAward
+award_remaining(Remaining *r, LoyaltyProgram *program, List *rules, Numeric rate, List **steps)
+{
+	LoyaltyBasis *bases = palloc(sizeof(LoyaltyBasis) * r->nlines);
+	int			n = 0;
+	int			total_sign = loyalty_num_sign(r->total);
+
+	for (int i = 0; i < r->nlines && total_sign > 0; i++)
+	{
+		if (!r->earns[i])
+			continue;
+		bases[n].line = r->keys[i];
+		if (loyalty_num_cmp(r->total, r->earning) == 0)
+			bases[n].amount = r->left[i];
+		else
+			bases[n].amount = loyalty_rational(loyalty_num_mul(r->left[i].num, r->earning),
+											   loyalty_num_mul(r->left[i].den, r->total));
+		n++;
+	}
+	return loyalty_award(program, rules, rate, bases, n, steps);
+}
+
+static LoyaltyRational
+left_total(Remaining *r)
+{
+	LoyaltyRational sum = r->left[0];
+
+	for (int i = 1; i < r->nlines; i++)
+		sum = loyalty_rational_add(sum, r->left[i]);
+	return sum;
+}
+
+/* a sum of lines, as a part of the document's gross */
+static LoyaltyRational
+in_gross(Remaining *r, LoyaltyRational lines)
+{
+	if (loyalty_num_sign(r->total) <= 0 || loyalty_num_cmp(r->total, r->gross) == 0)
+		return lines;
+	return loyalty_rational(loyalty_num_mul(lines.num, r->gross), loyalty_num_mul(lines.den, r->total));
+}
+
+/*
+ * Take goods back: amount (of lines) from one line, but not more than is left
+ * of it, or, if negative, give back, but not more than was sold.  Returns what
+ * could not be taken.
+ */
+static LoyaltyRational
+take_line(Remaining *r, int i, LoyaltyRational amount)
+{
+	LoyaltyRational zero = loyalty_rational_int(0);
+	LoyaltyRational left = loyalty_rational_sub(r->left[i], amount);
+	LoyaltyRational sold = loyalty_rational(r->sold[i], loyalty_num_int(1));
+	LoyaltyRational kept = left;
+
+	if (loyalty_rational_cmp(kept, zero) < 0)
+		kept = zero;
+	if (loyalty_rational_cmp(kept, sold) > 0)
+		kept = sold;
+	r->left[i] = kept;
+	return loyalty_rational_sub(kept, left);
+}
+
+/*
+ * The same by value: from all lines, in proportion to what is left of them.
+ */
+static LoyaltyRational
+take_value(Remaining *r, LoyaltyRational amount)
+{
+	LoyaltyRational left = left_total(r);
+	LoyaltyRational sold = loyalty_rational(r->total, loyalty_num_int(1));
+	LoyaltyRational gone = loyalty_rational_sub(sold, left);
+	LoyaltyRational over = loyalty_rational_int(0);
+	bool		giving = loyalty_rational_sign(amount) < 0;
+	LoyaltyRational room = giving ? gone : left;
+	LoyaltyRational move = giving ? loyalty_rational(loyalty_num_neg(amount.num), amount.den) : amount;
+
+	if (loyalty_rational_cmp(move, room) > 0)
+	{
+		over = loyalty_rational_sub(move, room);
+		move = room;
+	}
+	if (loyalty_rational_sign(room) > 0)
+	{
+		for (int i = 0; i < r->nlines; i++)
+		{
+			LoyaltyRational line = giving ?
+				loyalty_rational_sub(loyalty_rational(r->sold[i], loyalty_num_int(1)), r->left[i]) : r->left[i];
+			LoyaltyRational part;
+
+			/* line * move / room */
+			part = loyalty_rational_mul(line, loyalty_rational(loyalty_num_mul(move.num, room.den),
+															   loyalty_num_mul(move.den, room.num)));
+			r->left[i] = giving ? loyalty_rational_add(r->left[i], part) : loyalty_rational_sub(r->left[i], part);
+		}
+	}
+	return giving ? loyalty_rational(loyalty_num_neg(over.num), over.den) : over;
+}
+
+/*
+ * Apply one return; its overcredited amount is set.
+ */
+static void
+take_return(Remaining *r, LoyaltyPart *ret)
+{
+	LoyaltyRational over = loyalty_rational_int(0);
+	int			n;
+	LoyaltyLine *lines = loyalty_lines_from_jsonb(ret->lines, &n);
+	Numeric		value = loyalty_num_neg(signed_by(r->sign, ret->gross));
+	Numeric		linked = loyalty_num_int(0);
+	Numeric		lines_total = loyalty_num_int(0);
+	LoyaltyRational rest;
+
+	for (int i = 0; i < n; i++)
+		if (lines[i].amount != NULL)
+			lines_total = loyalty_num_add(lines_total, loyalty_num_neg(signed_by(r->sign, lines[i].amount)));
+
+	for (int i = 0; i < n; i++)
+	{
+		if (lines[i].of == NULL || lines[i].amount == NULL)
+			continue;
+		for (int j = 0; j < r->nlines; j++)
+		{
+			Numeric		amount;
+
+			if (r->keys[j] == NULL || strcmp(r->keys[j], lines[i].of) != 0)
+				continue;
+			amount = loyalty_num_neg(signed_by(r->sign, lines[i].amount));
+			over = loyalty_rational_add(over, take_line(r, j, loyalty_rational(amount, loyalty_num_int(1))));
+			linked = loyalty_num_add(linked, amount);
+			break;
+		}
+	}
+
+	/* what is not linked to a line is taken by value, of the document's gross */
+	if (loyalty_num_cmp(linked, lines_total) != 0 || n == 0 || loyalty_num_sign(lines_total) == 0)
+	{
+		if (loyalty_num_sign(lines_total) == 0)
+			rest = loyalty_rational(value, loyalty_num_int(1));
+		else
+		{
+			Numeric		unlinked = loyalty_num_sub(lines_total, linked);
+			int			sign = loyalty_num_sign(lines_total);
+
+			rest = loyalty_rational(loyalty_num_mul(loyalty_num_mul(value, unlinked), loyalty_num_int(sign)),
+									loyalty_num_abs(lines_total));
+		}
+		/* from the scale of the gross to the scale of the lines */
+		if (loyalty_num_sign(r->gross) > 0 && loyalty_num_cmp(r->gross, r->total) != 0)
+			rest = loyalty_rational(loyalty_num_mul(rest.num, r->total), loyalty_num_mul(rest.den, r->gross));
+		over = loyalty_rational_add(over, take_value(r, rest));
+	}
+	ret->overcredited = loyalty_rational_numeric(in_gross(r, over), 6);
+}
+
+static List *
+frozen_rules(LoyaltyProgram *program, LoyaltyPart *part)
+{
+	List	   *rules = NIL;
+
+	for (int i = 0; i < part->nrules; i++)
+		rules = lappend(rules, loyalty_rule_by_id(program, part->rules[i]));
+	return rules;
+}
+
+/*
+ * What a priced sale earns after the first nreturns of its returns; also the
+ * way explain() and quote_earn() ask.
+ */
+LoyaltyAward
+loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, int nreturns, List **steps)
+{
+	Remaining	r;
+
+	start_remaining(&r, part);
+	for (int i = 0; i < nreturns; i++)
+		take_return(&r, list_nth(returns, i));
+	return award_remaining(&r, program, frozen_rules(program, part), part->rate, steps);
+}
+
+static int
+compare_returns(const ListCell *a, const ListCell *b)
+{
+	LoyaltyPart *x = lfirst(a);
+	LoyaltyPart *y = lfirst(b);
+	int			c;
+
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	c = loyalty_compare_keys(x->key, y->key);
+	return c != 0 ? c : (x->source_id > y->source_id) - (x->source_id < y->source_id);
+}
+
+/*
+ * The returns that count, in the order in which they count.
+ */
+List *
+loyalty_sorted_returns(List *returns)
+{
+	List	   *live = NIL;
+	ListCell   *lc;
+
+	foreach(lc, returns)
+		if (((LoyaltyPart *) lfirst(lc))->state != STATE_WITHDRAWN)
+			live = lappend(live, lfirst(lc));
+	list_sort(live, compare_returns);
+	return live;
+}
+
+/* ----------------------------------------------------------------
+ *		pricing and posting
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Decide at which rules and rate a sale earns.  The qualifying amount before
+ * it is frozen at its first booking; a later change of the sale finds its tier
+ * from that, never from what the member became since.
+ */
+static void
+price(LoyaltyMember *member, LoyaltyPart *part)
+{
+	LoyaltyProgram *program = member->program;
+	Numeric		reach;
+	LoyaltyTier *tier;
+	List	   *rules = loyalty_rules_on(program, part->date);
+	ListCell   *lc;
+
+	if (part->tier_before == NULL)
+		part->tier_before = member->qualifying;
+	reach = part->tier_before;
+	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
+		reach = loyalty_num_add(reach, part->gross);
+	tier = loyalty_program_tier(program, reach);
+	part->tier_id = tier == NULL ? 0 : tier->id;
+	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	part->nrules = 0;
+	part->rules = palloc(sizeof(int32) * Max(list_length(rules), 1));
+	foreach(lc, rules)
+		part->rules[part->nrules++] = ((LoyaltyRule *) lfirst(lc))->id;
+	part->stale = false;
+	part->dirty = true;
+}
+
+/*
+ * Book the difference between what is due for a part and what is booked.
+ */
+static void
+settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points due, Numeric qualifying)
+{
+	LoyaltyMember *member;
+	Numeric		delta;
+
+	if (part->member_id == 0)
+	{
+		if (part->dirty)
+			loyalty_save_part(part, batch->now);
+		return;
+	}
+	member = loyalty_batch_member(batch, part->member_id);
+	delta = loyalty_num_sub(qualifying, part->qualifying);
+	if (loyalty_num_sign(delta) != 0)
+	{
+		loyalty_member_qualify(member, delta);
+		part->qualifying = loyalty_num_trim(qualifying);
+		part->dirty = true;
+	}
+	loyalty_post(batch, member, part, sale, due);
+	if (part->dirty)
+		loyalty_save_part(part, batch->now);
+}
+
+/*
+ * Due of a part under scope carry: the member's running total is what is
+ * rounded, so the part gets what the total moves by.
+ */
+static Points
+carry_due(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyRational raw)
+{
+	LoyaltyMember *member = loyalty_batch_member(batch, part->member_id);
+	LoyaltyProgram *program = member->program;
+	LoyaltyRational moved = loyalty_rational_sub(raw, part->raw);
+	Points		booked = part->points - part->written_off;
+	Points		delta;
+
+	if (loyalty_rational_sign(moved) == 0)
+		return booked;
+	member->carry = loyalty_rational_add(member->carry, moved);
+	delta = loyalty_points_round(member->carry, program->unit, program->rounding, true);
+	member->carry = loyalty_rational_sub(member->carry,
+										 loyalty_rational(loyalty_num_int(delta), loyalty_num_int(100)));
+	/* in lowest terms, or the fractions grow with every document */
+	member->carry = loyalty_rational_from_datum(loyalty_rational_datum(member->carry));
+	member->dirty = true;
+	part->raw = raw;
+	part->has_raw = true;
+	part->dirty = true;
+	return booked + delta;
+}
+
+static Points
+due_of(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part, LoyaltyAward award)
+{
+	if (program->scope == SCOPE_CARRY && part->member_id != 0)
+		return carry_due(batch, part, award.raw);
+	return award.points;
+}
+
+static LoyaltyAward
+no_award(void)
+{
+	LoyaltyAward award;
+
+	award.raw = loyalty_rational_int(0);
+	award.points = 0;
+	return award;
+}
+
+static LoyaltyAward
+minus(LoyaltyAward a, LoyaltyAward b)
+{
+	LoyaltyAward d;
+
+	d.raw = loyalty_rational_sub(a.raw, b.raw);
+	d.points = a.points - b.points;
+	return d;
+}
+
+/*
+ * A return belongs to the member whose sale it returns: if it stands with
+ * somebody else, withdraw it there and put it here.
+ */
+static void
+move_return(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPart *ret, LoyaltyPart *sale)
+{
+	LoyaltyFamily *own = loyalty_family(batch, ret->source_id, ret->key);
+	LoyaltyPart *here = NULL;
+	ListCell   *lc;
+
+	foreach(lc, family->returns)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->source_id == ret->source_id && strcmp(p->key, ret->key) == 0 && p->member_id == sale->member_id)
+			here = p;
+	}
+	if (here == NULL)
+	{
+		here = loyalty_new_part(ret->source_id, ret->key, sale->member_id, ret->root_source_id, ret->root_key);
+		family->returns = lappend(family->returns, here);
+		own->parts = lappend(own->parts, here);
+	}
+	here->state = ret->state;
+	here->is_return = true;
+	here->at = ret->at;
+	here->date = ret->date;
+	here->company = ret->company;
+	here->channel = ret->channel;
+	here->gross = ret->gross;
+	here->paid = ret->paid;
+	here->lines = ret->lines;
+	here->keep = ret->keep;
+	here->dirty = true;
+	ret->keep = false;
+	ret->state = STATE_WITHDRAWN;
+	ret->dirty = true;
+}
+
+/*
+ * Settle a whole family: the sale, and every return that points at it.
+ */
+static void
+settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
+{
+	LoyaltySource *source = loyalty_source_by_id(family->source_id);
+	LoyaltyPart *sale = NULL;
+	LoyaltyProgram *program;
+	Numeric		zero = loyalty_num_int(0);
+	LoyaltyAward before;
+	Numeric		gross_before;
+	Remaining	left;
+	List	   *rules;
+	List	   *returns;
+	Points		due;
+	bool		unlinked;
+	ListCell   *lc;
+
+	foreach(lc, family->parts)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->root_source_id == 0 && p->state != STATE_WITHDRAWN)
+			sale = p;
+	}
+
+	/* nothing is left with members who do not have the sale (any more) */
+	foreach(lc, family->parts)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->root_source_id == 0 && p->state == STATE_WITHDRAWN && p->member_id != 0)
+		{
+			LoyaltyMember *m = loyalty_batch_member(batch, p->member_id);
+
+			settle_part(batch, p, p, due_of(batch, m->program, p, no_award()), zero);
+		}
+	}
+	if (sale != NULL)
+	{
+		returns = list_copy(family->returns);
+		foreach(lc, returns)
+		{
+			LoyaltyPart *p = lfirst(lc);
+
+			if (p->state != STATE_WITHDRAWN && p->member_id != sale->member_id)
+				move_return(batch, family, p, sale);
+		}
+	}
+	foreach(lc, family->returns)
+	{
+		LoyaltyPart *p = lfirst(lc);
+
+		if (p->state == STATE_WITHDRAWN || sale == NULL)
+		{
+			LoyaltyMember *m = p->member_id == 0 ? NULL : loyalty_batch_member(batch, p->member_id);
+
+			if (loyalty_num_sign(p->overcredited) != 0)
+			{
+				p->overcredited = zero;
+				p->dirty = true;
+			}
+			settle_part(batch, p, sale, m == NULL ? 0 : due_of(batch, m->program, p, no_award()), zero);
+		}
+	}
+	if (sale == NULL || source == NULL)
+		return;
+
+	program = loyalty_batch_member(batch, sale->member_id)->program;
+	if (sale->stale || sale->rate == NULL)
+		price(loyalty_batch_member(batch, sale->member_id), sale);
+	rules = frozen_rules(program, sale);
+	start_remaining(&left, sale);
+	unlinked = left.sign < 0;
+
+	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
+		rules = NIL;
+	before = award_remaining(&left, program, rules, sale->rate, NULL);
+	if (unlinked)
+	{
+		LoyaltyAward negative = minus(no_award(), before);
+
+		if (source->unlinked == UNLINKED_CLAMP && program->scope != SCOPE_CARRY)
+		{
+			/* take no more than is there, counting what this return took */
+			LoyaltyMember *m = loyalty_batch_member(batch, sale->member_id);
+			Points		there = Max(0, m->balance - sale->points);
+
+			negative.points = -Min(-negative.points, there);
+		}
+		due = due_of(batch, program, sale, negative);
+	}
+	else
+		due = due_of(batch, program, sale, before);
+	settle_part(batch, sale, NULL, due,
+				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross);
+
+	returns = loyalty_sorted_returns(family->returns);
+	if (returns == NIL)
+		return;
+	gross_before = left.gross;
+	foreach(lc, returns)
+	{
+		LoyaltyPart *ret = lfirst(lc);
+		Numeric		over = ret->overcredited;
+		Numeric		gross_after;
+		LoyaltyAward after;
+		LoyaltyAward step;
+
+		take_return(&left, ret);
+		if (loyalty_num_cmp(over, ret->overcredited) != 0)
+			ret->dirty = true;
+		after = award_remaining(&left, program, rules, sale->rate, NULL);
+		/* rounded sums telescope: the family's total is exact */
+		gross_after = loyalty_rational_numeric(in_gross(&left, left_total(&left)), 6);
+		step = unlinked ? minus(before, after) : minus(after, before);
+		settle_part(batch, ret, sale, due_of(batch, program, ret, step),
+					signed_by(left.sign, loyalty_num_sub(gross_after, gross_before)));
+		before = after;
+		gross_before = gross_after;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		from the facts of a document to its parts
+ * ----------------------------------------------------------------
+ */
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+same_lines(Jsonb *a, Jsonb *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
+}
+
+/*
+ * Put the facts of a claim into its part; if they changed, it is stale.
+ */
+static void
+put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
+{
+	LoyaltyFacts *facts = doc->facts;
+	Jsonb	   *lines = loyalty_lines_to_jsonb(claim->lines, claim->nlines);
+	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
+	LoyaltyState state = doc->opening ? STATE_OPENING :
+		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
+	bool		same;
+
+	same = part->stored && part->state == state && part->is_return == is_return &&
+		part->at == facts->at && same_text(part->company, facts->company) &&
+		same_text(part->channel, facts->channel) &&
+		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
+		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines);
+	part->keep = true;
+	if (doc->force)
+		part->stale = true;
+	if (same)
+		return;
+
+	/*
+	 * A withdrawn document that comes back unchanged is booked at the rules it
+	 * was booked with; one that changed is priced again.
+	 */
+	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
+		  part->at == facts->at &&
+		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
+		  loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines)))
+		part->stale = true;
+	part->state = state;
+	part->is_return = is_return;
+	part->at = facts->at;
+	part->date = facts->date;
+	part->company = facts->company;
+	part->channel = facts->channel;
+	part->gross = claim->gross;
+	part->paid = claim->paid;
+	part->lines = lines;
+	part->dirty = true;
+}
+
+/*
+ * The family a link leads to: through returns of returns to the sale.
+ */
+static LoyaltyFamily *
+root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
+{
+	LoyaltyFamily *family = loyalty_family(batch, claim->root_source->id, claim->root_key);
+
+	for (int depth = 0; depth < 32; depth++)
+	{
+		LoyaltyPart *live = loyalty_live_part(family->parts);
+		LoyaltyFamily *next;
+
+		if (live == NULL || live->root_source_id == 0)
+			return family;
+		next = loyalty_family(batch, live->root_source_id, live->root_key);
+		if (next == family)
+			return family;
+		family = next;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LOYALTY_FACT),
+			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
+					doc->key, doc->source->name)));
+	return NULL;				/* keep compiler quiet */
+}
+
+static LoyaltyPart *
+part_for(LoyaltyBatch *batch, LoyaltyFamily *own, LoyaltyFamily *root, int64 member_id)
+{
+	int32		root_source_id = root != NULL ? root->source_id : 0;
+	const char *root_key = root != NULL ? root->key : "";
+	LoyaltyPart *part;
+	ListCell   *lc;
+
+	foreach(lc, own->parts)
+	{
+		part = lfirst(lc);
+		if (part->member_id == member_id && part->root_source_id == root_source_id &&
+			strcmp(part->root_key, root_key) == 0)
+			return part;
+	}
+	part = loyalty_new_part(own->source_id, own->key, member_id, root_source_id, root_key);
+	own->parts = lappend(own->parts, part);
+	if (root != NULL)
+		root->returns = lappend(root->returns, part);
+	return part;
+}
+
+/*
+ * Evaluate one document: find its parts, and settle every family that it
+ * belongs to or belonged to.
+ */
+void
+loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
+{
+	LoyaltyFamily *own = loyalty_family(batch, doc->source->id, doc->key);
+	List	   *families = NIL;
+	bool		own_sale = false;
+	ListCell   *lc;
+
+	if (doc->done)
+		return;
+	doc->done = true;
+
+	foreach(lc, own->parts)
+		((LoyaltyPart *) lfirst(lc))->keep = false;
+
+	if (doc->facts != NULL)
+	{
+		foreach(lc, doc->claims)
+		{
+			LoyaltyClaim *claim = lfirst(lc);
+			LoyaltyFamily *root = NULL;
+			int64		member_id = doc->member_id;
+
+			if (claim->root_source != NULL)
+			{
+				LoyaltyFamily *target = loyalty_family(batch, claim->root_source->id, claim->root_key);
+				LoyaltyPart *sale;
+
+				/* what is returned comes before its return */
+				if (target->doc != NULL && target != own)
+					loyalty_evaluate_document(batch, target->doc);
+				root = root_family(batch, doc, claim);
+				if (root == own)
+					root = NULL;
+				else
+				{
+					sale = loyalty_live_part(root->parts);
+					/* a further charge on a sale is a sale */
+					if (sale != NULL && root == target && loyalty_num_sign(sale->gross) >= 0 &&
+						loyalty_num_sign(claim->gross) > 0)
+						root = NULL;
+					else
+					{
+						/* with nobody's sale known, it waits with nobody */
+						member_id = 0;
+						if (sale != NULL && sale->root_source_id == 0)
+							member_id = sale->member_id;
+					}
+				}
+			}
+			if (root == NULL && member_id == 0)
+				continue;		/* a guest, or no member */
+			put_facts(part_for(batch, own, root, member_id), doc, claim);
+			if (root == NULL)
+				own_sale = true;
+			else
+				families = list_append_unique_ptr(families, root);
+		}
+	}
+
+	/* parts that the facts do not speak of any more */
+	foreach(lc, own->parts)
+	{
+		LoyaltyPart *part = lfirst(lc);
+
+		if (part->keep)
+			continue;
+		if (part->state != STATE_WITHDRAWN)
+		{
+			part->state = STATE_WITHDRAWN;
+			part->dirty = true;
+		}
+		if (part->root_source_id == 0)
+			own_sale = true;
+		else
+			families = list_append_unique_ptr(families,
+											  loyalty_family(batch, part->root_source_id, part->root_key));
+	}
+	if (own_sale || own->returns != NIL)
+		settle_family(batch, own);
+	foreach(lc, families)
+		settle_family(batch, lfirst(lc));
+}

@@ -1,0 +1,150 @@
+/*
+ * ledger.h
+ *	  From facts to entries: what is due for a document, what is booked for it,
+ *	  and the difference.
+ */
+#ifndef LOYALTY_LEDGER_H
+#define LOYALTY_LEDGER_H
+
+#include "fact/fact.h"
+#include "member/member.h"
+
+typedef enum LoyaltyState
+{
+	STATE_BOOKED,
+	STATE_WITHDRAWN,
+	STATE_OPENING
+} LoyaltyState;
+
+/* a row of loyalty.document: a document's part in one family */
+typedef struct LoyaltyPart
+{
+	int32		source_id;
+	char	   *key;
+	int64		member_id;		/* 0: waits for the sale it returns */
+	int32		root_source_id; /* 0 for none */
+	char	   *root_key;
+	LoyaltyState state;
+	bool		is_return;
+	TimestampTz at;
+	DateADT		date;
+	char	   *company;
+	char	   *channel;
+	Numeric		gross;
+	Numeric		paid;
+	Jsonb	   *lines;
+	Numeric		tier_before;	/* NULL: not priced yet */
+	int32		tier_id;		/* 0 for none */
+	Numeric		rate;			/* NULL: not priced yet */
+	int			nrules;
+	int32	   *rules;
+	Numeric		qualifying;
+	Numeric		overcredited;
+	Points		points;
+	Points		written_off;
+	bool		has_raw;
+	LoyaltyRational raw;
+	int64		last_seq;		/* 0 for none */
+
+	bool		stored;			/* the row exists */
+	bool		dirty;			/* and must be written */
+	bool		stale;			/* facts changed: price it again */
+	bool		keep;			/* claimed by the facts in hand */
+} LoyaltyPart;
+
+/* a document as the books know it: its own parts, and returns that point at it */
+typedef struct LoyaltyFamily
+{
+	int32		source_id;
+	char	   *key;
+	uint32		hash;
+	char		status;			/* for the hash table */
+	bool		wanted;			/* must be known in whole */
+	bool		parts_loaded;
+	bool		returns_loaded;
+	List	   *parts;			/* of LoyaltyPart * */
+	List	   *returns;		/* of LoyaltyPart * */
+	LoyaltyDocument *doc;		/* if it is being evaluated */
+} LoyaltyFamily;
+
+/* one batch of documents under evaluation */
+typedef struct LoyaltyBatch
+{
+	MemoryContext context;
+	LoyaltyDocument **docs;
+	int			ndocs;
+	struct family_hash *families;
+	struct member_hash *members;
+	TimestampTz now;
+} LoyaltyBatch;
+
+/* what an evaluation did */
+typedef struct LoyaltyOutcome
+{
+	int64		documents;
+	Points		points;
+	int64		parked;
+	MemoryContext context;		/* for the differences */
+	bool		collect;		/* keep differences below */
+	List	   *differences;	/* of LoyaltyDifference * */
+} LoyaltyOutcome;
+
+typedef struct LoyaltyDifference
+{
+	LoyaltySource *source;
+	char	   *key;
+	int64		member_id;
+	char	   *customer;
+	Points		booked;
+	Points		due;
+	const char *problem;
+} LoyaltyDifference;
+
+/* batch.c */
+extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
+extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
+extern void loyalty_forget_locks(void);
+extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
+
+/* document.c */
+extern List *loyalty_load_parts(int32 source_id, char **keys, int n);
+extern List *loyalty_load_returns(int32 root_source_id, char **root_keys, int n);
+extern LoyaltyPart *loyalty_live_part(List *parts);
+extern LoyaltyPart *loyalty_new_part(int32 source_id, const char *key, int64 member_id,
+									 int32 root_source_id, const char *root_key);
+extern void loyalty_save_part(LoyaltyPart *part, TimestampTz now);
+
+/* family.c */
+extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
+									   int nreturns, List **steps);
+extern List *loyalty_sorted_returns(List *returns);
+extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
+
+/* post.c */
+extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
+						 LoyaltyPart *root, Points due);
+
+/* store.c */
+typedef enum LoyaltyTable
+{
+	TABLE_DOCUMENT,
+	TABLE_ENTRY,
+	TABLE_LOT,
+	TABLE_ALLOCATION,
+	LOYALTY_NTABLES
+} LoyaltyTable;
+
+extern void loyalty_store_reset(void);
+extern void loyalty_store_row(LoyaltyTable table, Datum *values, bool *nulls);
+extern void loyalty_store_flush(void);
+extern void loyalty_store_members(LoyaltyMember **members, int n);
+
+/* settle.c */
+extern void loyalty_flush_touched(void);
+extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
+extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
+extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);
+extern LoyaltyDocument *loyalty_new_document(LoyaltySource *source, const char *key);
+extern List *loyalty_all_documents(LoyaltySource *source);
+
+#endif							/* LOYALTY_LEDGER_H */

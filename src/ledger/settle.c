@@ -1,0 +1,586 @@
+/*
+ * settle.c
+ *	  When evaluation happens, and what becomes of its failures.
+ *
+ * Documents are evaluated in batches, each in a subtransaction.  A batch that
+ * fails is halved until the document at fault stands alone; that one is parked
+ * with its error, and the ERP's transaction goes on.  Only what the user asked
+ * for gets through: a cancel request, and errors of sources that are attached
+ * with on_error = 'raise'.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+#include "config.h"
+#include "ledger/ledger.h"
+
+/* documents per batch; one statement reads the facts of so many */
+#define BATCH_DOCUMENTS 2000
+
+/* after so many documents failed one by one, the rest is parked unread */
+#define MAX_FAILURES 200
+
+/* a transaction that keeps touching documents while they are evaluated */
+#define MAX_ROUNDS 100
+
+static LoyaltyPlan plan_stored = {
+	.sql = "SELECT DISTINCT d.doc_key FROM loyalty.document d WHERE d.source_id = $1 AND d.state <> 'withdrawn'",
+	.nparams = 1, .types = {INT4OID}
+};
+
+/* the failures of one evaluation */
+typedef struct Failures
+{
+	int			count;
+	ErrorData  *first;
+	LoyaltyDocument *document;
+} Failures;
+
+LoyaltyDocument *
+loyalty_new_document(LoyaltySource *source, const char *key)
+{
+	LoyaltyDocument *doc = palloc0(sizeof(LoyaltyDocument));
+
+	doc->source = source;
+	doc->key = pstrdup(key);
+	return doc;
+}
+
+static bool
+must_propagate(ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
+}
+
+/*
+ * Run work in a subtransaction and in a memory context of its own.  Returns
+ * NULL, or the error that undid it, in the caller's context.
+ */
+static ErrorData *
+attempt(void (*work) (void *), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = AllocSetContextCreate(caller, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		loyalty_store_reset();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	MemoryContextDelete(context);
+	if (error != NULL && must_propagate(error))
+		ReThrowError(error);
+	return error;
+}
+
+typedef struct Batch
+{
+	LoyaltyDocument **docs;
+	int			n;
+	LoyaltyOutcome *outcome;
+	ErrorData  *error;
+} Batch;
+
+static void
+process(void *arg)
+{
+	Batch	   *b = arg;
+
+	loyalty_process_batch(b->docs, b->n, b->outcome);
+}
+
+static void
+park(void *arg)
+{
+	Batch	   *b = arg;
+
+	for (int i = 0; i < b->n; i++)
+		loyalty_enqueue(b->docs[i]->source->id, b->docs[i]->key, b->docs[i]->member_hint,
+						"parked", b->error, b->docs[i]->attempts + 1);
+}
+
+static void
+park_documents(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *outcome, Failures *failures)
+{
+	Batch		b = {docs, n, outcome, error};
+
+	for (int i = 0; i < n; i++)
+		if (docs[i]->source->raise)
+			ReThrowError(error);
+	if (failures->first == NULL)
+	{
+		failures->first = error;
+		failures->document = docs[0];
+	}
+	failures->count += n;
+	outcome->parked += n;
+	error = attempt(park, &b);
+	if (error != NULL)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not park document \"%s\" of source \"%s\": %s",
+						docs[0]->key, docs[0]->source->name, error->message),
+				 errhint("loyalty.verify() finds documents without a booking.")));
+}
+
+/*
+ * Evaluate a batch; halve it on failure.
+ */
+static void
+run(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
+{
+	Batch		b = {docs, n, outcome, NULL};
+	ErrorData  *error;
+
+	for (;;)
+	{
+		bool		fresh = false;
+
+		error = attempt(process, &b);
+		for (int i = 0; i < n; i++)
+		{
+			docs[i]->facts = NULL;
+			docs[i]->claims = NIL;
+			fresh |= docs[i]->fresh;
+			if (error != NULL)
+				docs[i]->fresh = false;
+		}
+		if (error == NULL)
+			return;
+		/* a key that was inserted again may be known from before */
+		if (!fresh || error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+			break;
+	}
+	if (n == 1 || failures->count >= MAX_FAILURES)
+	{
+		park_documents(docs, n, error, outcome, failures);
+		return;
+	}
+	FreeErrorData(error);
+	run(docs, n / 2, outcome, failures);
+	run(docs + n / 2, n - n / 2, outcome, failures);
+}
+
+static void
+read_customers(void *arg)
+{
+	Batch	   *b = arg;
+
+	loyalty_read_headers(b->docs, b->n, false);
+	for (int i = 0; i < b->n; i++)
+	{
+		LoyaltyFacts *facts = b->docs[i]->facts;
+
+		if (facts != NULL && facts->customer != NULL)
+			b->docs[i]->member_hint = loyalty_member_number(b->docs[i]->source->program, facts->customer, 0);
+	}
+}
+
+static int
+compare_hints(const void *a, const void *b)
+{
+	const LoyaltyDocument *x = *(LoyaltyDocument *const *) a;
+	const LoyaltyDocument *y = *(LoyaltyDocument *const *) b;
+
+	return (x->member_hint > y->member_hint) - (x->member_hint < y->member_hint);
+}
+
+/*
+ * More than one batch: cut them so that each member is in one of them, in
+ * ascending order, which is the order of locking.
+ */
+static void
+run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
+{
+	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
+	{
+		Batch		b = {docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, NULL};
+		ErrorData  *error = attempt(read_customers, &b);
+
+		/* what is wrong will be wrong again, and parked then */
+		if (error != NULL)
+			FreeErrorData(error);
+		for (int i = 0; i < b.n; i++)
+			b.docs[i]->facts = NULL;
+		CHECK_FOR_INTERRUPTS();
+	}
+	qsort(docs, n, sizeof(LoyaltyDocument *), compare_hints);
+	for (int from = 0; from < n;)
+	{
+		int			to = Min(from + BATCH_DOCUMENTS, n);
+
+		while (to < n && to - from < 10 * BATCH_DOCUMENTS && docs[to]->member_hint != 0 &&
+			   docs[to]->member_hint == docs[to - 1]->member_hint)
+			to++;
+		run(docs + from, to - from, outcome, failures);
+		from = to;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static int
+compare_identity(const void *a, const void *b)
+{
+	const LoyaltyDocument *x = *(LoyaltyDocument *const *) a;
+	const LoyaltyDocument *y = *(LoyaltyDocument *const *) b;
+
+	if (x->source->id != y->source->id)
+		return x->source->id < y->source->id ? -1 : 1;
+	return strcmp(x->key, y->key);
+}
+
+/*
+ * Evaluate documents (of LoyaltyDocument *), each once, and book what differs.
+ */
+void
+loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
+{
+	int			n = 0;
+	LoyaltyDocument **docs;
+	LoyaltyIdentity save;
+	Failures	failures = {0, NULL, NULL};
+	bool		pushed = !ActiveSnapshotSet();
+	ListCell   *lc;
+
+	if (list == NIL)
+		return;
+	docs = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LoyaltyDocument *) * list_length(list));
+	foreach(lc, list)
+		docs[n++] = lfirst(lc);
+	if (n > 1)
+	{
+		int			m = 0;
+
+		qsort(docs, n, sizeof(LoyaltyDocument *), compare_identity);
+		for (int i = 0; i < n; i++)
+			if (i == 0 || compare_identity(&docs[i], &docs[m - 1]) != 0)
+				docs[m++] = docs[i];
+		n = m;
+	}
+
+	if (pushed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	loyalty_config_pin();
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	if (n <= BATCH_DOCUMENTS)
+		run(docs, n, outcome, &failures);
+	else
+		run_many(docs, n, outcome, &failures);
+	SPI_finish();
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	if (pushed)
+		PopActiveSnapshot();
+
+	if (failures.count > 0)
+		ereport(WARNING,
+				(errcode(failures.first->sqlerrcode),
+				 errmsg_plural("loyalty parked %d document that could not be evaluated",
+							   "loyalty parked %d documents that could not be evaluated",
+							   failures.count, failures.count),
+				 errdetail("Document \"%s\" of source \"%s\": %s", failures.document->key,
+						   failures.document->source->name, failures.first->message),
+				 errhint("loyalty.parked lists them; they are tried again by settle(), retry_parked() and upkeep().")));
+}
+
+/*
+ * The same, and undo it: only the outcome remains.
+ */
+void
+loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	loyalty_evaluate(docs, outcome);
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * Every document of a source: those in scope, and those that are booked.
+ * SPI is connected, the role is the books' owner's.
+ */
+List *
+loyalty_all_documents(LoyaltySource *source)
+{
+	List	   *docs = NIL;
+	Datum		id = Int32GetDatum(source->id);
+	uint64		n = loyalty_run(&plan_stored, &id, NULL);
+	ListCell   *lc;
+
+	for (uint64 i = 0; i < n; i++)
+		docs = lappend(docs, loyalty_new_document(source, loyalty_spi_text(i, 1)));
+	SPI_freetuptable(SPI_tuptable);
+	foreach(lc, loyalty_scan_documents(source, 0))
+		docs = lappend(docs, loyalty_new_document(source, ((LoyaltyFound *) lfirst(lc))->key));
+	return docs;
+}
+
+typedef struct Expansion
+{
+	LoyaltySource *source;
+	MemoryContext context;
+	List	   *docs;
+} Expansion;
+
+static void
+expand(void *arg)
+{
+	Expansion  *e = arg;
+
+	MemoryContextSwitchTo(e->context);
+	e->docs = loyalty_all_documents(e->source);
+}
+
+/*
+ * A source that was touched as a whole (TRUNCATE, or keys that could not be
+ * told): every document of it is due.
+ */
+static List *
+expand_source(LoyaltySource *source, int attempts, LoyaltyOutcome *outcome)
+{
+	Expansion	e = {source, CurrentMemoryContext, NIL};
+	LoyaltyIdentity save;
+	ErrorData  *error;
+	bool		pushed = !ActiveSnapshotSet();
+
+	if (pushed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	error = attempt(expand, &e);
+	if (error != NULL)
+	{
+		LoyaltyDocument *doc = loyalty_new_document(source, "");
+		Failures	failures = {0, NULL, NULL};
+
+		doc->attempts = attempts;
+		park_documents(&doc, 1, error, outcome, &failures);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("loyalty could not tell which documents of source \"%s\" were changed", source->name),
+				 errdetail("%s", error->message),
+				 errhint("The whole source waits in loyalty.parked until its mapping works again.")));
+		e.docs = NIL;
+	}
+	SPI_finish();
+	loyalty_resume(&save);
+	if (pushed)
+		PopActiveSnapshot();
+	return e.docs;
+}
+
+static void
+enqueue(LoyaltySource *source, const char *key)
+{
+	LoyaltyIdentity save;
+	bool		pushed = !ActiveSnapshotSet();
+
+	if (pushed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	loyalty_enqueue(source->id, key, 0, "queue", NULL, 0);
+	SPI_finish();
+	loyalty_resume(&save);
+	if (pushed)
+		PopActiveSnapshot();
+}
+
+typedef struct Waiting
+{
+	int32		source_id;
+	int			limit;
+	int64	   *members;
+	int			nmembers;
+	MemoryContext context;
+	List	   *claimed;
+} Waiting;
+
+static void
+claim(void *arg)
+{
+	Waiting    *w = arg;
+	MemoryContext old = MemoryContextSwitchTo(w->context);
+
+	w->claimed = w->nmembers > 0 ? loyalty_claim_of_members(w->members, w->nmembers) :
+		loyalty_claim(w->source_id, w->limit);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Take documents that wait and evaluate them.  Returns how many were taken.
+ */
+static int64
+settle_claimed(Waiting *w)
+{
+	LoyaltyOutcome outcome = {0};
+	LoyaltyIdentity save;
+	ErrorData  *error;
+	List	   *docs = NIL;
+	ListCell   *lc;
+	bool		pushed = !ActiveSnapshotSet();
+
+	if (pushed)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	w->context = CurrentMemoryContext;
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	error = attempt(claim, w);
+	MemoryContextSwitchTo(w->context);
+	SPI_finish();
+	loyalty_resume(&save);
+	if (pushed)
+		PopActiveSnapshot();
+	/* somebody else is at it: they stay where they are */
+	if (error != NULL)
+	{
+		FreeErrorData(error);
+		return 0;
+	}
+	foreach(lc, w->claimed)
+	{
+		LoyaltyClaimed *c = lfirst(lc);
+		LoyaltySource *source = loyalty_source_by_id(c->source_id);
+		LoyaltyDocument *doc;
+
+		if (source == NULL)
+			continue;
+		if (c->key[0] == '\0')
+		{
+			docs = list_concat(docs, expand_source(source, c->attempts, &outcome));
+			continue;
+		}
+		doc = loyalty_new_document(source, c->key);
+		doc->attempts = c->attempts;
+		docs = lappend(docs, doc);
+	}
+	loyalty_evaluate(docs, &outcome);
+	return list_length(w->claimed);
+}
+
+int64
+loyalty_settle_waiting(LoyaltySource *source, int limit)
+{
+	Waiting		w = {0};
+	int64		n;
+
+	if (!loyalty_anything_waits())
+		return 0;
+	w.source_id = source != NULL ? source->id : 0;
+	w.limit = limit;
+	loyalty_config_pin();
+	n = settle_claimed(&w);
+	loyalty_config_unpin();
+	return n;
+}
+
+/*
+ * One round: what was touched since the last.
+ */
+static void
+flush_round(void)
+{
+	LoyaltyOutcome outcome = {0};
+	int			n;
+	LoyaltyTouched *touched = loyalty_take_touched(&n);
+	List	   *docs = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltySource *source = loyalty_source_by_id(touched[i].source_id);
+		LoyaltyDocument *doc;
+
+		if (source == NULL)
+			continue;			/* detached in this transaction */
+		if (source->evaluate == EVALUATE_QUEUE)
+		{
+			enqueue(source, touched[i].key);
+			continue;
+		}
+		if (touched[i].key[0] == '\0')
+		{
+			docs = list_concat(docs, expand_source(source, 0, &outcome));
+			continue;
+		}
+		doc = palloc0(sizeof(LoyaltyDocument));
+		doc->source = source;
+		doc->key = touched[i].key;
+		doc->row = touched[i].row;
+		doc->map_id = touched[i].map_id;
+		doc->fresh = touched[i].fresh;
+		docs = lappend(docs, doc);
+	}
+	loyalty_evaluate(docs, &outcome);
+
+	/* parked documents of the members we hold anyway get another chance */
+	if (list_length(docs) <= 100 && !IsolationUsesXactSnapshot() && loyalty_anything_waits())
+	{
+		Waiting		w = {0};
+
+		w.members = palloc(sizeof(int64) * (list_length(docs) + 1));
+		foreach(lc, docs)
+			if (((LoyaltyDocument *) lfirst(lc))->member_id != 0)
+				w.members[w.nmembers++] = ((LoyaltyDocument *) lfirst(lc))->member_id;
+		if (w.nmembers > 0)
+			(void) settle_claimed(&w);
+	}
+}
+
+/*
+ * Evaluate what the transaction has touched; called at commit, by settle(),
+ * and after each statement for sources attached that way.
+ */
+void
+loyalty_flush_touched(void)
+{
+	MemoryContext context;
+	MemoryContext old;
+
+	if (loyalty_touched_count() == 0)
+		return;
+	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	loyalty_config_pin();
+	for (int round = 0; loyalty_touched_count() > 0; round++)
+	{
+		if (round == MAX_ROUNDS)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("evaluating documents keeps changing documents"),
+					 errhint("A mapping must not write to attached tables.")));
+		flush_round();
+	}
+	loyalty_config_unpin();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}

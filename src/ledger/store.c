@@ -1,0 +1,339 @@
+/*
+ * store.c
+ *	  Writing rows of the books.
+ *
+ * Rows are collected and written together.  Where a table is plain and local
+ * they go straight into the heap and its indexes; where it is partitioned, has
+ * got triggers of somebody's or other columns, they go through SQL, which
+ * knows about all that.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "ledger/ledger.h"
+
+#define BATCH_ROWS 512
+
+typedef struct Row
+{
+	Datum	   *values;
+	bool	   *nulls;
+} Row;
+
+typedef struct RowBuffer
+{
+	const char *name;
+	int			natts;
+	LoyaltyPlan insert;
+	int			nrows;
+	int			size;
+	Row		   *rows;
+} RowBuffer;
+
+static RowBuffer buffers[LOYALTY_NTABLES] = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 25, .insert = {
+		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
+		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
+		" qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+		" $19, $20, $21, $22, $23, $24, $25)",
+		.nparams = 25,
+		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
+			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
+			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
+		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
+	}},
+	[TABLE_ENTRY] = {.name = "entry", .natts = 9, .insert = {
+		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, source_id, doc_key, prev_seq)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		.nparams = 9,
+		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID, INT8OID}
+	}},
+	[TABLE_LOT] = {.name = "lot", .natts = 6, .insert = {
+		.sql = "INSERT INTO loyalty.lot (member_id, is_open, expires_on, seq, points, remaining)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		.nparams = 6,
+		.types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID, NUMERICOID}
+	}},
+	[TABLE_ALLOCATION] = {.name = "allocation", .natts = 4, .insert = {
+		.sql = "INSERT INTO loyalty.allocation (member_id, entry_seq, lot_seq, points) VALUES ($1, $2, $3, $4)",
+		.nparams = 4,
+		.types = {INT8OID, INT8OID, INT8OID, NUMERICOID}
+	}},
+};
+
+static LoyaltyPlan update_member = {
+	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7"
+	" WHERE member_id = $1",
+	.nparams = 7, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID}
+};
+
+/*
+ * Forget what was collected: the batch is new, or failed.
+ */
+void
+loyalty_store_reset(void)
+{
+	for (int t = 0; t < LOYALTY_NTABLES; t++)
+	{
+		buffers[t].nrows = buffers[t].size = 0;
+		buffers[t].rows = NULL;
+	}
+}
+
+/*
+ * Collect a row, in the current (the batch's) memory context.
+ */
+void
+loyalty_store_row(LoyaltyTable table, Datum *values, bool *nulls)
+{
+	RowBuffer  *b = &buffers[table];
+	Row		   *row;
+
+	if (b->nrows == b->size)
+	{
+		b->size = Max(8, b->size * 2);
+		b->rows = b->rows == NULL ? palloc(sizeof(Row) * b->size) : repalloc(b->rows, sizeof(Row) * b->size);
+	}
+	row = &b->rows[b->nrows++];
+	row->values = palloc(sizeof(Datum) * b->natts);
+	row->nulls = palloc(sizeof(bool) * b->natts);
+	memcpy(row->values, values, sizeof(Datum) * b->natts);
+	memcpy(row->nulls, nulls, sizeof(bool) * b->natts);
+}
+
+/*
+ * May rows go straight into this table?
+ */
+static bool
+is_plain(Relation rel, int natts, bool for_update)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition ||
+		rel->rd_rel->relhassubclass || RelationGetNumberOfAttributes(rel) != natts)
+		return false;
+	if (triggers == NULL)
+		return true;
+	if (for_update)
+		return !(triggers->trig_update_after_row || triggers->trig_update_before_statement ||
+				 triggers->trig_update_after_statement);
+	return !(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+			 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
+}
+
+typedef struct DirectWrite
+{
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *rri;
+} DirectWrite;
+
+static void
+open_direct(DirectWrite *w, Relation rel)
+{
+	w->rel = rel;
+	w->estate = CreateExecutorState();
+	w->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(w->rri, rel, 1, NULL, 0);
+	ExecOpenIndices(w->rri, false);
+	w->estate->es_output_cid = GetCurrentCommandId(true);
+}
+
+static void
+close_direct(DirectWrite *w)
+{
+	ExecCloseIndices(w->rri);
+	FreeExecutorState(w->estate);
+}
+
+static void
+index_row(DirectWrite *w, TupleTableSlot *slot)
+{
+	if (w->rri->ri_NumIndices > 0)
+		(void) loyalty_insert_index_tuples(w->rri, slot, w->estate);
+	ResetPerTupleExprContext(w->estate);
+}
+
+static void
+fill_slot(TupleTableSlot *slot, Row *row, int natts)
+{
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, row->values, sizeof(Datum) * natts);
+	memcpy(slot->tts_isnull, row->nulls, sizeof(bool) * natts);
+	ExecStoreVirtualTuple(slot);
+}
+
+static void
+write_direct(RowBuffer *b, Relation rel)
+{
+	DirectWrite w;
+	CommandId	cid = GetCurrentCommandId(true);
+	int			nslots = Min(b->nrows, BATCH_ROWS);
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
+
+	open_direct(&w, rel);
+	for (int i = 0; i < nslots; i++)
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	for (int from = 0; from < b->nrows; from += nslots)
+	{
+		int			n = Min(nslots, b->nrows - from);
+
+		for (int i = 0; i < n; i++)
+			fill_slot(slots[i], &b->rows[from + i], b->natts);
+		if (n == 1)
+			table_tuple_insert(rel, slots[0], cid, 0, NULL);
+		else
+			table_multi_insert(rel, slots, n, cid, 0, NULL);
+		for (int i = 0; i < n; i++)
+			index_row(&w, slots[i]);
+	}
+	for (int i = 0; i < nslots; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	close_direct(&w);
+}
+
+/*
+ * Write every row collected so far; statements that follow see them.
+ */
+void
+loyalty_store_flush(void)
+{
+	bool		wrote = false;
+
+	for (int t = 0; t < LOYALTY_NTABLES; t++)
+	{
+		RowBuffer  *b = &buffers[t];
+		Relation	rel;
+
+		if (b->nrows == 0)
+			continue;
+		rel = table_open(loyalty_relation(b->name), RowExclusiveLock);
+		if (is_plain(rel, b->natts, false))
+			write_direct(b, rel);
+		else
+		{
+			for (int i = 0; i < b->nrows; i++)
+			{
+				char		nulls[LOYALTY_MAX_PARAMS];
+
+				for (int a = 0; a < b->natts; a++)
+					nulls[a] = b->rows[i].nulls[a] ? 'n' : ' ';
+				(void) loyalty_write(&b->insert, b->rows[i].values, nulls);
+			}
+		}
+		table_close(rel, NoLock);
+		for (int i = 0; i < b->nrows; i++)
+		{
+			pfree(b->rows[i].values);
+			pfree(b->rows[i].nulls);
+		}
+		b->nrows = 0;
+		wrote = true;
+	}
+	if (wrote)
+		CommandCounterIncrement();
+}
+
+static void
+member_values(LoyaltyMember *m, Datum *values, bool *nulls)
+{
+	bool		carries = loyalty_rational_sign(m->carry) != 0;
+
+	memset(nulls, false, sizeof(bool) * 7);
+	values[0] = Int64GetDatum(m->id);
+	values[1] = Int32GetDatum(m->tier_id);
+	nulls[1] = m->tier_id == 0;
+	values[2] = PointsGetDatum(m->balance);
+	values[3] = PointsGetDatum(m->debt);
+	values[4] = NumericGetDatum(m->qualifying);
+	values[5] = carries ? loyalty_rational_datum(m->carry) : (Datum) 0;
+	nulls[5] = !carries;
+	values[6] = Int64GetDatum(m->last_seq);
+}
+
+/*
+ * Write the figures of members, all of them locked by us.
+ */
+void
+loyalty_store_members(LoyaltyMember **members, int n)
+{
+	Relation	rel;
+	Datum		values[7];
+	bool		nulls[7];
+
+	if (n == 0)
+		return;
+	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
+	if (is_plain(rel, 10, true))
+	{
+		DirectWrite w;
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+		Snapshot	snapshot = GetActiveSnapshot();
+		CommandId	cid = GetCurrentCommandId(true);
+
+		open_direct(&w, rel);
+		for (int i = 0; i < n; i++)
+		{
+			LoyaltyMember *m = members[i];
+			TM_FailureData failure;
+			LockTupleMode mode;
+			LOYALTY_UPDATE_INDEXES_TYPE indexes;
+			TM_Result	result;
+
+			member_values(m, values, nulls);
+			ExecClearTuple(slot);
+			memset(slot->tts_isnull, false, sizeof(bool) * 10);
+			slot->tts_values[0] = values[0];
+			slot->tts_values[1] = Int32GetDatum(m->program->id);
+			slot->tts_values[2] = CStringGetTextDatum(m->customer);
+			slot->tts_values[3] = DateADTGetDatum(m->joined_on);
+			for (int a = 1; a < 7; a++)
+			{
+				slot->tts_values[3 + a] = values[a];
+				slot->tts_isnull[3 + a] = nulls[a];
+			}
+			ExecStoreVirtualTuple(slot);
+			result = table_tuple_update(rel, &m->tid, slot, cid, snapshot, InvalidSnapshot, true,
+										&failure, &mode, &indexes);
+			if (result != TM_Ok)
+				elog(ERROR, "could not update member " INT64_FORMAT ": %d", m->id, (int) result);
+			if (loyalty_update_touched_indexes(indexes))
+				index_row(&w, slot);
+			m->tid = slot->tts_tid;
+		}
+		close_direct(&w);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	else
+	{
+		for (int i = 0; i < n; i++)
+		{
+			char		marks[7];
+
+			member_values(members[i], values, nulls);
+			for (int a = 0; a < 7; a++)
+				marks[a] = nulls[a] ? 'n' : ' ';
+			if (loyalty_write(&update_member, values, marks) != 1)
+				elog(ERROR, "member " INT64_FORMAT " vanished", members[i]->id);
+		}
+	}
+	table_close(rel, NoLock);
+	for (int i = 0; i < n; i++)
+		members[i]->dirty = false;
+	CommandCounterIncrement();
+}

@@ -1,0 +1,61 @@
+/*
+ * loyalty.c
+ *	  The module: its magic, and what it hooks into the server.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+
+#include "compat.h"
+#include "config.h"
+#include "ledger/ledger.h"
+#include "source/source.h"
+
+LOYALTY_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+/*
+ * The transaction ends: evaluate what it touched before it commits, forget
+ * everything after.  Deferred triggers of the ERP have run by now, so this
+ * sees what will be committed.
+ */
+static void
+end_of_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			loyalty_flush_touched();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			loyalty_forget_touched();
+			loyalty_forget_locks();
+			loyalty_store_reset();
+			loyalty_config_reset_pins();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		loyalty_touched_subabort(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		loyalty_touched_subcommit(GetCurrentTransactionNestLevel());
+}
+
+void
+_PG_init(void)
+{
+	loyalty_config_init();
+	RegisterXactCallback(end_of_transaction, NULL);
+	RegisterSubXactCallback(end_of_subtransaction, NULL);
+}

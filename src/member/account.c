@@ -1,0 +1,131 @@
+/*
+ * account.c
+ *	  SQL functions on one member: enrolment, number, balance.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
+
+#include "config.h"
+#include "errors.h"
+#include "member/member.h"
+
+PG_FUNCTION_INFO_V1(loyalty_enrol);
+PG_FUNCTION_INFO_V1(loyalty_member_id);
+PG_FUNCTION_INFO_V1(loyalty_balance);
+
+static LoyaltyPlan plan_balance_at = {
+	.sql = "SELECT COALESCE(pg_catalog.sum(e.points), 0) FROM loyalty.entry e"
+	" WHERE e.member_id = $1 AND e.occurred_at <= $2",
+	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
+};
+
+static char *
+required_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s cannot be NULL", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/*
+ * enrol(program text, customer text, joined_on date) -> member_id
+ */
+Datum
+loyalty_enrol(PG_FUNCTION_ARGS)
+{
+	char	   *name = required_text(fcinfo, 0, "program");
+	char	   *customer = required_text(fcinfo, 1, "customer");
+	LoyaltyProgram *program;
+	LoyaltyIdentity save;
+	DateADT		joined;
+	int64		id = 0;
+
+	loyalty_config_pin();
+	program = loyalty_program_by_name(name);
+	joined = PG_ARGISNULL(2) ? loyalty_program_date(program, GetCurrentTransactionStartTimestamp()) :
+		PG_GETARG_DATEADT(2);
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	for (int salt = 0; id == 0; salt++)
+	{
+		int64		number = loyalty_member_number(program, customer, salt);
+		LoyaltyMember *m;
+
+		loyalty_enrol_members(&program, &number, &customer, &joined, 1);
+		m = loyalty_read_member(number);
+		if (m != NULL && m->program->id == program->id && strcmp(m->customer, customer) == 0)
+			id = number;
+	}
+	SPI_finish();
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	PG_RETURN_INT64(id);
+}
+
+/*
+ * member_id(program text, customer text) -> bigint, NULL if no member
+ */
+Datum
+loyalty_member_id(PG_FUNCTION_ARGS)
+{
+	LoyaltyIdentity save;
+	LoyaltyProgram *program;
+	int64		id;
+
+	loyalty_config_pin();
+	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	id = loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	SPI_finish();
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	if (id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(id);
+}
+
+/*
+ * balance(program text, customer text, as_of timestamptz) -> numeric(18,2)
+ */
+Datum
+loyalty_balance(PG_FUNCTION_ARGS)
+{
+	char	   *name = required_text(fcinfo, 0, "program");
+	char	   *customer = required_text(fcinfo, 1, "customer");
+	MemoryContext context = CurrentMemoryContext;
+	LoyaltyIdentity save;
+	LoyaltyMember *m;
+	LoyaltyProgram *program;
+	Points		balance = 0;
+
+	loyalty_config_pin();
+	program = loyalty_program_by_name(name);
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	m = loyalty_read_member(loyalty_find_member(program, customer));
+	if (m != NULL && PG_ARGISNULL(2))
+		balance = m->balance;
+	else if (m != NULL)
+	{
+		Datum		values[2];
+		bool		isnull;
+
+		values[0] = Int64GetDatum(m->id);
+		values[1] = PG_GETARG_DATUM(2);
+		(void) loyalty_run(&plan_balance_at, values, NULL);
+		balance = loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull));
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(context);
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	PG_RETURN_DATUM(PointsGetDatum(balance));
+}

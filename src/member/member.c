@@ -1,0 +1,257 @@
+/*
+ * member.c
+ *	  Members: identity, enrolment, locking.
+ *
+ * A member's number is a hash of programme and customer.  So the primary key
+ * is all that is needed to find a member and to keep two sessions from making
+ * the same one twice; there is no counter to share and no second index.  The
+ * numbers stay below 2^53, which every BI tool can represent; should two
+ * customers collide, the later one gets the hash with the next salt.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "config.h"
+#include "errors.h"
+#include "member/member.h"
+
+#define MEMBER_BITS 53
+#define MEMBER_COLUMNS \
+	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
+	" m.qualifying, m.carry, m.last_seq, m.ctid"
+
+static LoyaltyPlan plan_lock = {
+	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
+	" ORDER BY m.member_id FOR NO KEY UPDATE",
+	.nparams = 1, .types = {INT8ARRAYOID}
+};
+
+static LoyaltyPlan plan_lock_one = {
+	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = $1 FOR NO KEY UPDATE",
+	.nparams = 1, .types = {INT8OID}
+};
+
+static LoyaltyPlan plan_lock_nowait = {
+	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
+	" ORDER BY m.member_id FOR NO KEY UPDATE NOWAIT",
+	.nparams = 1, .types = {INT8ARRAYOID}
+};
+
+static LoyaltyPlan plan_read = {
+	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = $1",
+	.nparams = 1, .types = {INT8OID}
+};
+
+static LoyaltyPlan plan_customer = {
+	.sql = "SELECT m.program_id, m.customer FROM loyalty.member m WHERE m.member_id = $1",
+	.nparams = 1, .types = {INT8OID}
+};
+
+static LoyaltyPlan plan_existing = {
+	.sql = "SELECT m.member_id FROM loyalty.member m WHERE m.member_id = ANY ($1) ORDER BY m.member_id",
+	.nparams = 1, .types = {INT8ARRAYOID}
+};
+
+static LoyaltyPlan plan_enrol = {
+	.sql = "INSERT INTO loyalty.member (member_id, program_id, customer, joined_on, tier_id)"
+	" SELECT u.m, u.p, u.c, u.j, u.t"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
+	" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS u (m, p, c, j, t)"
+	" ORDER BY u.m ON CONFLICT (member_id) DO NOTHING",
+	.nparams = 5, .types = {INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, INT4ARRAYOID}
+};
+
+/*
+ * FNV-1a over programme and customer (in UTF-8, so that a dump restored into
+ * another encoding or machine finds its members), mixed by splitmix64.
+ */
+int64
+loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt)
+{
+	const char *utf8 = pg_server_to_any(customer, strlen(customer), PG_UTF8);
+	uint64		h = UINT64CONST(14695981039346656037);
+	uint32		words[2];
+	int64		number;
+
+	words[0] = (uint32) program->id;
+	words[1] = (uint32) salt;
+	for (int i = 0; i < 8; i++)
+		h = (h ^ ((words[i / 4] >> (8 * (i % 4))) & 0xff)) * UINT64CONST(1099511628211);
+	for (const char *c = utf8; *c; c++)
+		h = (h ^ (unsigned char) *c) * UINT64CONST(1099511628211);
+	h = (h ^ (h >> 30)) * UINT64CONST(0xbf58476d1ce4e5b9);
+	h = (h ^ (h >> 27)) * UINT64CONST(0x94d049bb133111eb);
+	h ^= h >> 31;
+	number = (int64) (h >> (64 - MEMBER_BITS));
+	return number == 0 ? 1 : number;	/* 0 stands for nobody */
+}
+
+/*
+ * The number a customer has, or would get: *exists says which.
+ */
+static int64
+probe(LoyaltyProgram *program, const char *customer, bool *exists)
+{
+	for (int salt = 0;; salt++)
+	{
+		int64		number = loyalty_member_number(program, customer, salt);
+		Datum		value = Int64GetDatum(number);
+		bool		isnull;
+
+		*exists = loyalty_run(&plan_customer, &value, NULL) > 0;
+		if (!*exists ||
+			(DatumGetInt32(loyalty_spi_datum(0, 1, &isnull)) == program->id &&
+			 strcmp(loyalty_spi_text(0, 2), customer) == 0))
+			return number;
+	}
+}
+
+/*
+ * Number of the member that a customer is; 0 for none.  SPI is connected.
+ */
+int64
+loyalty_find_member(LoyaltyProgram *program, const char *customer)
+{
+	bool		exists;
+	int64		number = probe(program, customer, &exists);
+
+	return exists ? number : 0;
+}
+
+/*
+ * Which of these members exist, in ascending order; nothing is locked.
+ */
+int64 *
+loyalty_existing_members(int64 *ids, int n, int *nfound)
+{
+	Datum		value = loyalty_int8_array(ids, n);
+	int64	   *found;
+	bool		isnull;
+
+	*nfound = loyalty_run(&plan_existing, &value, NULL);
+	found = palloc(sizeof(int64) * Max(*nfound, 1));
+	for (int i = 0; i < *nfound; i++)
+		found[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
+/*
+ * Make members of customers; those that are members already stay as they are.
+ */
+void
+loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers, DateADT *joined, int n)
+{
+	Datum	   *p = palloc(sizeof(Datum) * n);
+	Datum	   *j = palloc(sizeof(Datum) * n);
+	Datum	   *t = palloc(sizeof(Datum) * n);
+	bool	   *no_tier = palloc(sizeof(bool) * n);
+	Datum		values[5];
+	int			dims = n;
+	int			lower = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltyTier *tier = loyalty_program_tier(programs[i], loyalty_num_int(0));
+
+		p[i] = Int32GetDatum(programs[i]->id);
+		j[i] = DateADTGetDatum(joined[i]);
+		no_tier[i] = tier == NULL;
+		t[i] = Int32GetDatum(tier == NULL ? 0 : tier->id);
+	}
+	values[0] = loyalty_int8_array(ids, n);
+	values[1] = PointerGetDatum(construct_array(p, n, INT4OID, 4, true, TYPALIGN_INT));
+	values[2] = loyalty_text_array(customers, n);
+	values[3] = PointerGetDatum(construct_array(j, n, DATEOID, 4, true, TYPALIGN_INT));
+	values[4] = PointerGetDatum(construct_md_array(t, no_tier, 1, &dims, &lower, INT4OID, 4, true, TYPALIGN_INT));
+	(void) loyalty_write(&plan_enrol, values, NULL);
+}
+
+static void
+fill(LoyaltyMember *m, uint64 row)
+{
+	bool		isnull;
+	Datum		value;
+
+	memset(m, 0, sizeof(LoyaltyMember));
+	m->id = DatumGetInt64(loyalty_spi_datum(row, 1, &isnull));
+	m->program = loyalty_program_by_id(DatumGetInt32(loyalty_spi_datum(row, 2, &isnull)));
+	m->customer = loyalty_spi_text(row, 3);
+	m->joined_on = DatumGetDateADT(loyalty_spi_datum(row, 4, &isnull));
+	value = loyalty_spi_datum(row, 5, &isnull);
+	m->tier_id = isnull ? 0 : DatumGetInt32(value);
+	m->balance = loyalty_points_from_datum(loyalty_spi_datum(row, 6, &isnull));
+	m->balance_before = m->balance;
+	m->debt = loyalty_points_from_datum(loyalty_spi_datum(row, 7, &isnull));
+	m->qualifying = loyalty_spi_numeric(row, 8);
+	value = loyalty_spi_datum(row, 9, &isnull);
+	m->carry = isnull ? loyalty_rational_int(0) : loyalty_rational_from_datum(value);
+	m->last_seq = DatumGetInt64(loyalty_spi_datum(row, 10, &isnull));
+	m->tid = *(ItemPointer) DatumGetPointer(loyalty_spi_datum(row, 11, &isnull));
+}
+
+/*
+ * Lock members in ascending order of their numbers and read them.  Those that
+ * do not exist are left out; the array is in ascending order.
+ *
+ * Everybody who locks members does it in this order; who cannot (because he
+ * holds higher ones already) must not wait: nowait.
+ */
+LoyaltyMember *
+loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound)
+{
+	Datum		value;
+	LoyaltyMember *members;
+
+	if (n == 1 && !nowait)
+	{
+		value = Int64GetDatum(ids[0]);
+		*nfound = loyalty_run(&plan_lock_one, &value, NULL);
+	}
+	else
+	{
+		value = loyalty_int8_array(ids, n);
+		*nfound = loyalty_run(nowait ? &plan_lock_nowait : &plan_lock, &value, NULL);
+	}
+	members = palloc(sizeof(LoyaltyMember) * Max(*nfound, 1));
+	for (int i = 0; i < *nfound; i++)
+		fill(&members[i], i);
+	SPI_freetuptable(SPI_tuptable);
+	return members;
+}
+
+/*
+ * Read a member without a lock; NULL if there is none.
+ */
+LoyaltyMember *
+loyalty_read_member(int64 id)
+{
+	Datum		value = Int64GetDatum(id);
+	LoyaltyMember *m;
+
+	if (id == 0 || loyalty_run(&plan_read, &value, NULL) == 0)
+		return NULL;
+	m = palloc(sizeof(LoyaltyMember));
+	fill(m, 0);
+	return m;
+}
+
+/*
+ * The qualifying amount moves, and the tier with it: up and down, at once.
+ */
+void
+loyalty_member_qualify(LoyaltyMember *member, Numeric delta)
+{
+	LoyaltyTier *tier;
+
+	if (loyalty_num_sign(delta) == 0)
+		return;
+	member->qualifying = loyalty_num_trim(loyalty_num_add(member->qualifying, delta));
+	tier = loyalty_program_tier(member->program, member->qualifying);
+	member->tier_id = tier == NULL ? 0 : tier->id;
+	member->dirty = true;
+}

@@ -1,0 +1,41 @@
+/*
+ * member.h
+ *	  Members: who they are, and the figures that posting keeps on them.
+ */
+#ifndef LOYALTY_MEMBER_H
+#define LOYALTY_MEMBER_H
+
+#include "storage/itemptr.h"
+#include "utils/date.h"
+
+#include "rule/rule.h"
+
+/* a member's row, locked */
+typedef struct LoyaltyMember
+{
+	int64		id;
+	LoyaltyProgram *program;
+	char	   *customer;
+	DateADT		joined_on;
+	int32		tier_id;		/* 0 for none */
+	Points		balance;
+	Points		balance_before;	/* when it was locked */
+	Points		debt;
+	Numeric		qualifying;
+	LoyaltyRational carry;
+	int64		last_seq;
+	ItemPointerData tid;
+	bool		dirty;
+} LoyaltyMember;
+
+/* member.c */
+extern int64 loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt);
+extern int64 loyalty_find_member(LoyaltyProgram *program, const char *customer);
+extern int64 *loyalty_existing_members(int64 *ids, int n, int *nfound);
+extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers,
+								  DateADT *joined, int n);
+extern LoyaltyMember *loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound);
+extern LoyaltyMember *loyalty_read_member(int64 id);
+extern void loyalty_member_qualify(LoyaltyMember *member, Numeric delta);
+
+#endif							/* LOYALTY_MEMBER_H */

@@ -1,0 +1,301 @@
+/*
+ * program.c
+ *	  Programmes, tiers and rules: loading and looking up.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#include "config.h"
+#include "errors.h"
+#include "rule/rule.h"
+
+static LoyaltyPlan plan_programs = {
+	.sql = "SELECT program_id, name, time_zone, currency, (point_unit * 100)::pg_catalog.int4, rounding,"
+	" rounding_scope, crossing, negative, enrolment, companies, valid_from, valid_to"
+	" FROM loyalty.program ORDER BY program_id"
+};
+
+static LoyaltyPlan plan_tiers = {
+	.sql = "SELECT tier_id, name, threshold, rate FROM loyalty.tier WHERE program_id = $1 ORDER BY threshold",
+	.nparams = 1, .types = {INT4OID}
+};
+
+static LoyaltyPlan plan_rules = {
+	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to"
+	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
+	.nparams = 1, .types = {INT4OID}
+};
+
+static LoyaltyRounding
+rounding_of(const char *word)
+{
+	if (strcmp(word, "up") == 0)
+		return ROUND_UP;
+	if (strcmp(word, "half_up") == 0)
+		return ROUND_HALF_UP;
+	if (strcmp(word, "half_even") == 0)
+		return ROUND_HALF_EVEN;
+	return ROUND_DOWN;
+}
+
+static int32
+int_column(uint64 row, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt32(loyalty_spi_datum(row, column, &isnull));
+}
+
+static DateADT
+date_column(uint64 row, int column)
+{
+	bool		isnull;
+
+	return DatumGetDateADT(loyalty_spi_datum(row, column, &isnull));
+}
+
+static List *
+text_list(Datum array)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	List	   *list = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			list = lappend(list, TextDatumGetCString(elements[i]));
+	return list;
+}
+
+/*
+ * Read every programme, in the current memory context; SPI is connected.
+ */
+List *
+loyalty_load_programs(void)
+{
+	List	   *programs = NIL;
+	uint64		n = loyalty_run(&plan_programs, NULL, NULL);
+	ListCell   *lc;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		LoyaltyProgram *p = palloc0(sizeof(LoyaltyProgram));
+		char	   *word;
+		Datum		companies;
+		bool		isnull;
+
+		p->id = int_column(i, 1);
+		p->name = loyalty_spi_text(i, 2);
+		p->time_zone = loyalty_spi_text(i, 3);
+		p->tz = pg_tzset(p->time_zone);
+		if (p->tz == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("time zone \"%s\" of programme \"%s\" is not known", p->time_zone, p->name)));
+		p->currency = loyalty_spi_text(i, 4);
+		p->unit = int_column(i, 5);
+		p->rounding = rounding_of(loyalty_spi_text(i, 6));
+		word = loyalty_spi_text(i, 7);
+		p->scope = strcmp(word, "line") == 0 ? SCOPE_LINE :
+			strcmp(word, "carry") == 0 ? SCOPE_CARRY : SCOPE_DOCUMENT;
+		p->crossing_new = strcmp(loyalty_spi_text(i, 8), "new") == 0;
+		p->write_off = strcmp(loyalty_spi_text(i, 9), "write_off") == 0;
+		p->explicit_enrolment = strcmp(loyalty_spi_text(i, 10), "explicit") == 0;
+		companies = loyalty_spi_datum(i, 11, &isnull);
+		p->any_company = isnull;
+		if (!isnull)
+			p->companies = text_list(companies);
+		p->valid_from = date_column(i, 12);
+		p->valid_to = date_column(i, 13);
+		programs = lappend(programs, p);
+	}
+
+	foreach(lc, programs)
+	{
+		LoyaltyProgram *p = lfirst(lc);
+		Datum		id = Int32GetDatum(p->id);
+		bool		isnull;
+
+		n = loyalty_run(&plan_tiers, &id, NULL);
+		for (uint64 i = 0; i < n; i++)
+		{
+			LoyaltyTier *t = palloc0(sizeof(LoyaltyTier));
+
+			t->id = int_column(i, 1);
+			t->name = loyalty_spi_text(i, 2);
+			t->threshold = loyalty_spi_numeric(i, 3);
+			t->rate = loyalty_spi_numeric(i, 4);
+			p->tiers = lappend(p->tiers, t);
+		}
+		n = loyalty_run(&plan_rules, &id, NULL);
+		for (uint64 i = 0; i < n; i++)
+		{
+			LoyaltyRule *r = palloc0(sizeof(LoyaltyRule));
+
+			r->id = int_column(i, 1);
+			r->name = loyalty_spi_text(i, 2);
+			r->version = int_column(i, 3);
+			r->points = loyalty_spi_numeric(i, 4);
+			r->per_amount = loyalty_spi_numeric(i, 5);
+			r->step = strcmp(loyalty_spi_text(i, 6), "step") == 0;
+			r->per_line = strcmp(loyalty_spi_text(i, 7), "line") == 0;
+			r->current = DatumGetBool(loyalty_spi_datum(i, 8, &isnull));
+			r->valid_from = date_column(i, 9);
+			r->valid_to = date_column(i, 10);
+			p->rules = lappend(p->rules, r);
+		}
+	}
+	return programs;
+}
+
+/*
+ * A programme by its name; an error if there is none.
+ */
+LoyaltyProgram *
+loyalty_program_by_name(const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, loyalty_config()->programs)
+	{
+		LoyaltyProgram *p = lfirst(lc);
+
+		if (strcmp(p->name, name) == 0)
+			return p;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LOYALTY_UNKNOWN),
+			 errmsg("programme \"%s\" does not exist", name),
+			 errhint("loyalty.program lists the programmes.")));
+	return NULL;				/* keep compiler quiet */
+}
+
+LoyaltyProgram *
+loyalty_program_by_id(int32 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, loyalty_config()->programs)
+	{
+		LoyaltyProgram *p = lfirst(lc);
+
+		if (p->id == id)
+			return p;
+	}
+	elog(ERROR, "programme %d does not exist", id);
+	return NULL;				/* keep compiler quiet */
+}
+
+/*
+ * The highest tier whose threshold is reached (>=); NULL below the first.
+ */
+LoyaltyTier *
+loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying)
+{
+	LoyaltyTier *reached = NULL;
+	ListCell   *lc;
+
+	foreach(lc, program->tiers)
+	{
+		LoyaltyTier *t = lfirst(lc);
+
+		if (loyalty_num_cmp(qualifying, t->threshold) < 0)
+			break;
+		reached = t;
+	}
+	return reached;
+}
+
+LoyaltyTier *
+loyalty_tier_by_id(LoyaltyProgram *program, int32 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, program->tiers)
+	{
+		LoyaltyTier *t = lfirst(lc);
+
+		if (t->id == id)
+			return t;
+	}
+	return NULL;
+}
+
+LoyaltyRule *
+loyalty_rule_by_id(LoyaltyProgram *program, int32 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, program->rules)
+	{
+		LoyaltyRule *r = lfirst(lc);
+
+		if (r->id == id)
+			return r;
+	}
+	elog(ERROR, "rule %d of programme \"%s\" does not exist", id, program->name);
+	return NULL;				/* keep compiler quiet */
+}
+
+/*
+ * The rules in force for a document of that day: current versions only.
+ */
+List *
+loyalty_rules_on(LoyaltyProgram *program, DateADT date)
+{
+	List	   *rules = NIL;
+	ListCell   *lc;
+
+	foreach(lc, program->rules)
+	{
+		LoyaltyRule *r = lfirst(lc);
+
+		if (r->current && date >= r->valid_from && date <= r->valid_to)
+			rules = lappend(rules, r);
+	}
+	return rules;
+}
+
+/*
+ * Does a document of that day and company count for the programme?
+ */
+bool
+loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company)
+{
+	ListCell   *lc;
+
+	if (date < program->valid_from || date > program->valid_to)
+		return false;
+	if (program->any_company)
+		return true;
+	foreach(lc, program->companies)
+		if (company != NULL && strcmp(company, lfirst(lc)) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The day an instant falls on in the programme's time zone.
+ */
+DateADT
+loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			tz;
+
+	if (TIMESTAMP_NOT_FINITE(at) ||
+		timestamp2tm(at, &tz, &tm, &fsec, NULL, program->tz) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_FACT),
+				 errmsg("date of the document is out of range")));
+	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
+}

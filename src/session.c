@@ -1,0 +1,319 @@
+/*
+ * session.c
+ *	  Whose rights, which settings, which kept plans.
+ *
+ * The engine runs inside other people's sessions.  Its own tables are read
+ * and written as their owner, the expressions of a mapping as the owner of
+ * the ERP table, both the way core's RI triggers do it: the user id is
+ * switched around the statement and comes back by itself on an error.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "errors.h"
+#include "loyalty.h"
+
+/* set while the engine itself writes to the books; read by the guard */
+static bool writing = false;
+
+PG_FUNCTION_INFO_V1(loyalty_guard);
+
+/*
+ * OID of one of the extension's tables; an error if it is not there.
+ */
+Oid
+loyalty_relation(const char *relname)
+{
+	Oid			schema = get_namespace_oid(LOYALTY_SCHEMA, true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s.%s\" does not exist", LOYALTY_SCHEMA, relname),
+				 errhint("Is the extension \"loyalty\" created in this database?")));
+	return relid;
+}
+
+/*
+ * Owner of the books.
+ */
+Oid
+loyalty_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(loyalty_relation("entry")));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for the ledger");
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Take on a role for the engine's own statements.
+ */
+void
+loyalty_become(Oid role, LoyaltyIdentity *save)
+{
+	GetUserIdAndSecContext(&save->role, &save->security);
+	SetUserIdAndSecContext(role, save->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/*
+ * Take on a role to evaluate what its owner wrote.  The session that pays for
+ * it may be a superuser's: a function called there must not find a way back.
+ */
+void
+loyalty_become_reader(Oid role, LoyaltyIdentity *save)
+{
+	GetUserIdAndSecContext(&save->role, &save->security);
+	SetUserIdAndSecContext(role, save->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+}
+
+void
+loyalty_resume(const LoyaltyIdentity *save)
+{
+	SetUserIdAndSecContext(save->role, save->security);
+}
+
+static void
+pin(const char *name, const char *value)
+{
+	const char *current = GetConfigOption(name, false, false);
+
+	if (strcmp(current, value) != 0)
+		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * Fix the settings that leak into results, for one evaluation of a mapping:
+ * where names are found, and how text and time are read and written.
+ */
+int
+loyalty_pin_settings(const char *search_path, const char *time_zone)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	pin("search_path", search_path);
+	pin("TimeZone", time_zone);
+	pin("DateStyle", "ISO, YMD");
+	pin("IntervalStyle", "postgres");
+	pin("extra_float_digits", "1");
+	pin("bytea_output", "hex");
+	pin("xmlbinary", "base64");
+	return nestlevel;
+}
+
+void
+loyalty_unpin_settings(int nestlevel)
+{
+	AtEOXact_GUC(true, nestlevel);
+}
+
+/*
+ * SPI leaves its own memory context behind after every call; the engine works
+ * in the context of whoever calls it.
+ */
+void
+loyalty_connect(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	SPI_connect();
+	MemoryContextSwitchTo(context);
+}
+
+int
+loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			rc = SPI_execute_plan(plan, values, nulls, false, 0);
+
+	MemoryContextSwitchTo(context);
+	return rc;
+}
+
+int
+loyalty_execute(const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			rc = SPI_execute(sql, false, 0);
+
+	MemoryContextSwitchTo(context);
+	return rc;
+}
+
+/*
+ * Keep a plan of a statement for as long as the backend lives.
+ */
+SPIPlanPtr
+loyalty_keep_plan(const char *sql, int nparams, Oid *types)
+{
+	MemoryContext context = CurrentMemoryContext;
+	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nparams, types, CURSOR_OPT_GENERIC_PLAN);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	MemoryContextSwitchTo(context);
+	return plan;
+}
+
+/*
+ * The kept plan of one of the engine's statements.  All names in it are
+ * qualified, so the caller's search_path does not matter; the plan cache
+ * notices a dropped and re-created extension.
+ */
+static SPIPlanPtr
+prepare(LoyaltyPlan *plan)
+{
+	if (plan->plan == NULL)
+		plan->plan = loyalty_keep_plan(plan->sql, plan->nparams, plan->types);
+	return plan->plan;
+}
+
+/*
+ * Run a statement of the engine; never read-only, so that what it reads is as
+ * new as the lock that was taken before it.  Returns the number of rows.
+ */
+uint64
+loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls)
+{
+	int			rc = loyalty_execute_plan(prepare(plan), values, nulls);
+
+	if (rc < 0)
+		elog(ERROR, "could not execute \"%s\": %s", plan->sql, SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/*
+ * The same for a statement that changes the books: the guard lets it pass.
+ */
+uint64
+loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls)
+{
+	bool		outer = writing;
+	uint64		rows = 0;
+
+	writing = true;
+	PG_TRY();
+	{
+		rows = loyalty_run(plan, values, nulls);
+	}
+	PG_FINALLY();
+	{
+		writing = outer;
+	}
+	PG_END_TRY();
+	return rows;
+}
+
+bool
+loyalty_is_writing(void)
+{
+	return writing;
+}
+
+/*
+ * Trigger function guard(): refuses UPDATE, DELETE and TRUNCATE of the books.
+ * With the argument 'append-only' they are refused to the engine as well.
+ */
+Datum
+loyalty_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "guard")));
+
+	if (!writing || trigdata->tg_trigger->tgnargs > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_GUARD),
+				 trigdata->tg_trigger->tgnargs > 0 ?
+				 errmsg("table \"%s\" is append-only", RelationGetRelationName(trigdata->tg_relation)) :
+				 errmsg("table \"%s\" is written by the engine only", RelationGetRelationName(trigdata->tg_relation)),
+				 errdetail("What is booked is corrected by further entries, never changed."),
+				 errhint("Correct the ERP's document, or call loyalty.reevaluate().")));
+
+	if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+		return PointerGetDatum(trigdata->tg_newtuple);
+	return PointerGetDatum(trigdata->tg_trigtuple);
+}
+
+/*
+ * Arrays for "= ANY ($n)"; strings may contain NULLs.
+ */
+Datum
+loyalty_text_array(char **strings, int n)
+{
+	Datum	   *datums = palloc(sizeof(Datum) * Max(n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(n, 1));
+	int			dims = n;
+	int			lower = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		nulls[i] = strings[i] == NULL;
+		datums[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(strings[i]);
+	}
+	if (n == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	return PointerGetDatum(construct_md_array(datums, nulls, 1, &dims, &lower,
+											  TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+Datum
+loyalty_int8_array(int64 *values, int n)
+{
+	Datum	   *datums = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		datums[i] = Int64GetDatum(values[i]);
+	return PointerGetDatum(construct_array(datums, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * Columns of SPI_tuptable, counted from 1.  Text comes back in the caller's
+ * memory context, NULL for NULL; a datum only lives as long as the table.
+ */
+Datum
+loyalty_spi_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+loyalty_spi_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = loyalty_spi_datum(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+Numeric
+loyalty_spi_numeric(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = loyalty_spi_datum(row, column, &isnull);
+
+	return isnull ? NULL : DatumGetNumericCopy(value);
+}

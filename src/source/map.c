@@ -1,0 +1,310 @@
+/*
+ * map.c
+ *	  A mapping as one trigger on one relation sees it.
+ *
+ * Compiled once per backend and trigger (the leaves of a partitioned table
+ * have triggers, and column numbers, of their own), kept until the
+ * configuration or the relation changes.  A mapping that does not compile any
+ * more is kept too, as unusable, with its error: the ERP's statement goes on.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/primnodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "config.h"
+#include "errors.h"
+#include "source/source.h"
+
+static uint32 last_id = 0;
+
+/*
+ * Is relid the table, or a partition of it?
+ */
+static bool
+belongs_to(Oid relid, Oid table)
+{
+	while (OidIsValid(relid))
+	{
+		if (relid == table)
+			return true;
+		relid = get_rel_relispartition(relid) ? get_partition_parent(relid, true) : InvalidOid;
+	}
+	return false;
+}
+
+static ExprState *
+compile(LoyaltySource *source, LoyaltyItem item, const char *sql, Oid relid)
+{
+	bool		of_lines = item >= ITEM_FIRST_LINE;
+	Expr	   *expr = loyalty_parse_sql(source, item, sql, 0,
+										 of_lines ? source->header : relid,
+										 of_lines ? relid : InvalidOid);
+
+	return ExecInitExpr(expression_planner(expr), NULL);
+}
+
+/* the key is just an integer column: no expression needs to run */
+static void
+find_key_column(LoyaltyMap *map, LoyaltySource *source, LoyaltyItem item)
+{
+	Expr	   *expr = loyalty_parse_sql(source, item, source->items[item], 0,
+										 map->of_lines ? source->header : map->relid,
+										 map->of_lines ? map->relid : InvalidOid);
+
+	if (IsA(expr, Var) && ((Var *) expr)->varno == 1 && ((Var *) expr)->varattno > 0 &&
+		(exprType((Node *) expr) == INT4OID || exprType((Node *) expr) == INT8OID))
+	{
+		map->key_column = ((Var *) expr)->varattno;
+		map->key_type = exprType((Node *) expr);
+	}
+}
+
+/* which of the relation's columns does the mapping look at? */
+static void
+collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
+{
+	Bitmapset  *names = NULL;
+	int			from = map->of_lines ? ITEM_FIRST_LINE : 0;
+	int			to = map->of_lines ? LOYALTY_NITEMS : ITEM_FIRST_LINE;
+	Oid			table = map->of_lines ? source->lines : source->header;
+	int			x = -1;
+
+	for (int i = from; i < to; i++)
+	{
+		LoyaltyExpression *e = source->expr[i];
+
+		if (e == NULL)
+			continue;
+		if (e->whole_row)
+			map->all_columns = true;
+		names = bms_add_members(names, e->columns);
+	}
+	map->columns = palloc0(sizeof(AttrNumber) * (bms_num_members(names) + 1));
+	while ((x = bms_next_member(names, x)) >= 0)
+	{
+		/* a partition may have its columns in another order */
+		AttrNumber	attnum = table == map->relid ? x :
+			get_attnum(map->relid, get_attname(table, x, false));
+
+		if (attnum == InvalidAttrNumber ||
+			TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == 'v')
+			map->all_columns = true;
+		else
+			map->columns[map->ncolumns++] = attnum;
+	}
+}
+
+/*
+ * Header facts can be computed later from the mapped columns alone, if no
+ * expression reads anything else.
+ */
+static void
+prepare_direct(LoyaltyMap *map, LoyaltySource *source, Relation rel)
+{
+	List	   *columns;
+	ListCell   *lc;
+	int			i = 0;
+
+	if (map->all_columns)
+		return;
+	for (int item = 0; item < ITEM_FIRST_LINE; item++)
+		if (source->expr[item] != NULL && !source->expr[item]->plain)
+			return;
+
+	map->projection = CreateTemplateTupleDesc(map->ncolumns);
+	for (int c = 0; c < map->ncolumns; c++)
+		TupleDescCopyEntry(map->projection, c + 1, RelationGetDescr(rel), map->columns[c]);
+	columns = loyalty_fact_columns(source);
+	map->nfacts = list_length(columns);
+	map->facts = palloc(sizeof(ExprState *) * map->nfacts);
+	foreach(lc, columns)
+		map->facts[i++] = compile(source, ITEM_KEY, lfirst(lc), map->relid);
+	map->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(rel)), &TTSOpsVirtual);
+	map->direct = true;
+}
+
+static void
+build(LoyaltyMap *map, Relation rel)
+{
+	LoyaltySource *source = map->source;
+	LoyaltyItem item = map->of_lines ? ITEM_LINE_PARENT : ITEM_KEY;
+	LoyaltyExpression *key;
+	LoyaltyExpression *filter;
+	MemoryContext context = loyalty_config()->context;
+	LoyaltyIdentity save;
+	int			nest;
+
+	loyalty_become_reader(loyalty_source_owner(source), &save);
+	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
+
+	key = loyalty_compile_item(source, item, context);
+	find_key_column(map, source, item);
+	map->nkeys = key->nparts;
+	map->key_infallible = key->infallible;
+	for (int i = 0; i < key->nparts; i++)
+		map->keys[i] = compile(source, item, key->parts[i], map->relid);
+	map->usable = true;
+
+	for (int i = map->of_lines ? ITEM_FIRST_LINE : 0; i < (map->of_lines ? LOYALTY_NITEMS : ITEM_FIRST_LINE); i++)
+		(void) loyalty_compile_item(source, i, context);
+	collect_columns(map, source, rel);
+	filter = map->of_lines ? NULL : source->expr[ITEM_FILTER];
+	if (filter != NULL && filter->infallible && !filter->whole_row)
+		map->filter = compile(source, ITEM_FILTER, filter->parts[0], map->relid);
+	if (!map->of_lines)
+		prepare_direct(map, source, rel);
+
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+}
+
+/*
+ * The map for the trigger that fires now; NULL if its table is not attached.
+ */
+LoyaltyMap *
+loyalty_map_for_trigger(TriggerData *trigdata)
+{
+	LoyaltyConfig *config = loyalty_config();
+	Trigger    *trigger = trigdata->tg_trigger;
+	Relation	rel = trigdata->tg_relation;
+	LoyaltyMap *map;
+	MemoryContext old;
+	ListCell   *lc;
+	bool		of_lines;
+
+	foreach(lc, config->maps)
+	{
+		map = lfirst(lc);
+		if (map->trigger == trigger->tgoid && map->relid == RelationGetRelid(rel))
+			return map;
+	}
+
+	if (trigger->tgnargs != 2)
+		return NULL;
+	of_lines = strcmp(trigger->tgargs[1], "lines") == 0;
+	map = NULL;
+	foreach(lc, config->sources)
+	{
+		LoyaltySource *source = lfirst(lc);
+
+		if (source->attached && strcmp(source->name, trigger->tgargs[0]) == 0 &&
+			belongs_to(RelationGetRelid(rel), of_lines ? source->lines : source->header))
+		{
+			map = MemoryContextAllocZero(config->context, sizeof(LoyaltyMap));
+			map->source = source;
+		}
+	}
+	if (map == NULL)
+		return NULL;
+
+	map->id = ++last_id;
+	map->trigger = trigger->tgoid;
+	map->relid = RelationGetRelid(rel);
+	map->of_lines = of_lines;
+	loyalty_config_watch(map->relid);
+	old = MemoryContextSwitchTo(config->context);
+	map->econtext = CreateStandaloneExprContext();
+
+	/*
+	 * A mapping that does not compile must not fail the ERP's statement, so
+	 * this happens in a subtransaction; it does once per backend.
+	 */
+	loyalty_config_pin();
+	{
+		ResourceOwner owner = CurrentResourceOwner;
+
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(config->context);
+		PG_TRY();
+		{
+			build(map, rel);
+			ReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(config->context);
+			CurrentResourceOwner = owner;
+		}
+		PG_CATCH();
+		{
+			MemoryContextSwitchTo(config->context);
+			map->error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(config->context);
+			CurrentResourceOwner = owner;
+			if (map->error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			{
+				loyalty_config_unpin();
+				ReThrowError(map->error);
+			}
+			/* what is known of the columns may be half of it */
+			map->all_columns = true;
+			map->direct = false;
+			map->filter = NULL;
+		}
+		PG_END_TRY();
+	}
+	loyalty_config_unpin();
+	config->maps = lappend(config->maps, map);
+	MemoryContextSwitchTo(old);
+	return map;
+}
+
+/*
+ * A map by its number; NULL if the configuration was loaded anew since.
+ */
+LoyaltyMap *
+loyalty_map_by_id(uint32 id)
+{
+	ListCell   *lc;
+
+	if (id == 0)
+		return NULL;
+	foreach(lc, loyalty_config()->maps)
+		if (((LoyaltyMap *) lfirst(lc))->id == id)
+			return lfirst(lc);
+	return NULL;
+}
+
+/*
+ * Header facts of a captured row, in the order of LoyaltyFactColumn; values
+ * live in the current context.
+ */
+Datum *
+loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, bool **nulls)
+{
+	int			nfacts = map->nfacts;
+	Datum	   *values = palloc(sizeof(Datum) * nfacts);
+	TupleTableSlot *slot = map->slot;
+	Datum	   *columns = palloc(sizeof(Datum) * (map->ncolumns + 1));
+	bool	   *absent = palloc(sizeof(bool) * (map->ncolumns + 1));
+	HeapTupleData tuple;
+
+	*nulls = palloc(sizeof(bool) * nfacts);
+	tuple.t_len = row->t_len + MINIMAL_TUPLE_OFFSET;
+	tuple.t_data = (HeapTupleHeader) ((char *) row - MINIMAL_TUPLE_OFFSET);
+	heap_deform_tuple(&tuple, map->projection, columns, absent);
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < map->ncolumns; i++)
+	{
+		slot->tts_values[map->columns[i] - 1] = columns[i];
+		slot->tts_isnull[map->columns[i] - 1] = absent[i];
+	}
+	ExecStoreVirtualTuple(slot);
+	map->econtext->ecxt_scantuple = slot;
+	for (int i = 0; i < nfacts; i++)
+		values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+	return values;
+}

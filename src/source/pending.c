@@ -1,0 +1,325 @@
+/*
+ * pending.c
+ *	  The documents the running transaction has touched and not evaluated yet.
+ *
+ * This is a log: each touch appends a record, and so does each evaluation.  A
+ * document waits for evaluation if its newest record is a touch.  A rollback
+ * to a savepoint cuts the log back to the length it had then, which undoes
+ * touches and evaluations alike: what was evaluated inside is due again, with
+ * the row as it was captured outside.
+ *
+ * Records, keys and rows live in an arena of this file's own, because a bulk
+ * load makes a million of them and palloc would round each one up.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "source/source.h"
+
+typedef struct DocumentKey
+{
+	int32		source_id;
+	int32		length;
+	char		text[FLEXIBLE_ARRAY_MEMBER];
+} DocumentKey;
+
+typedef struct LogRecord
+{
+	DocumentKey *key;
+	MinimalTuple row;
+	uint32		map_id;
+	int32		previous;		/* older record of the document, -1 for none */
+	bool		touched;		/* false: evaluated */
+	bool		fresh;
+} LogRecord;
+
+/* where the log stood when a subtransaction first wrote to it */
+typedef struct LogMark
+{
+	int			level;
+	int			length;
+} LogMark;
+
+typedef struct NewestEntry
+{
+	DocumentKey *key;
+	uint32		hash;
+	int32		newest;			/* newest record, -1 if all were cut off */
+	char		status;
+} NewestEntry;
+
+#define SH_PREFIX newest
+#define SH_ELEMENT_TYPE NewestEntry
+#define SH_KEY_TYPE DocumentKey *
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) \
+	hash_combine(hash_bytes((const unsigned char *) (k)->text, (k)->length), (uint32) (k)->source_id)
+#define SH_EQUAL(tb, a, b) \
+	((a)->source_id == (b)->source_id && (a)->length == (b)->length && \
+	 memcmp((a)->text, (b)->text, (a)->length) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, e) (e)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+#define ARENA_BLOCK (64 * 1024)
+
+static MemoryContext context = NULL;
+static newest_hash *newest = NULL;
+static LogRecord *records = NULL;
+static int	nrecords = 0;
+static int	records_size = 0;
+static int	ntouched = 0;
+static LogMark *marks = NULL;
+static int	nmarks = 0;
+static int	marks_size = 0;
+static char *arena = NULL;
+static Size arena_left = 0;
+
+static void *
+arena_copy(const void *data, Size size)
+{
+	Size		aligned = MAXALIGN(size);
+	char	   *copy;
+
+	if (aligned > ARENA_BLOCK / 8)
+		copy = MemoryContextAlloc(context, aligned);
+	else
+	{
+		if (aligned > arena_left)
+		{
+			arena = MemoryContextAlloc(context, ARENA_BLOCK);
+			arena_left = ARENA_BLOCK;
+		}
+		copy = arena;
+		arena += aligned;
+		arena_left -= aligned;
+	}
+	memcpy(copy, data, size);
+	return copy;
+}
+
+static void
+start(void)
+{
+	context = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
+									ALLOCSET_DEFAULT_SIZES);
+	newest = newest_create(context, 64, NULL);
+	records_size = 64;
+	records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
+	marks_size = 8;
+	marks = MemoryContextAlloc(context, marks_size * sizeof(LogMark));
+}
+
+/*
+ * The transaction is over, or nothing of the log is needed any more.
+ */
+void
+loyalty_forget_touched(void)
+{
+	/* memory goes with TopTransactionContext; here only the pointers */
+	context = NULL;
+	newest = NULL;
+	records = NULL;
+	marks = NULL;
+	arena = NULL;
+	arena_left = 0;
+	nrecords = ntouched = nmarks = 0;
+}
+
+static void
+append(NewestEntry *entry, MinimalTuple row, uint32 map_id, bool touched, bool fresh)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	LogRecord  *record;
+	bool		was = entry->newest >= 0 && records[entry->newest].touched;
+
+	if (level > 1 && (nmarks == 0 || marks[nmarks - 1].level < level))
+	{
+		if (nmarks == marks_size)
+		{
+			marks_size *= 2;
+			marks = repalloc(marks, marks_size * sizeof(LogMark));
+		}
+		marks[nmarks].level = level;
+		marks[nmarks++].length = nrecords;
+	}
+	if (nrecords == records_size)
+	{
+		if (records_size > PG_INT32_MAX / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("too many documents in one transaction")));
+		records_size *= 2;
+		records = repalloc_huge(records, records_size * sizeof(LogRecord));
+	}
+	record = &records[nrecords];
+	record->key = entry->key;
+	record->row = row;
+	record->map_id = map_id;
+	record->previous = entry->newest;
+	record->touched = touched;
+	record->fresh = fresh;
+	entry->newest = nrecords++;
+	ntouched += (int) touched - (int) was;
+}
+
+/*
+ * A statement touched a document.  row holds its mapped columns if they are
+ * at hand, as map_id laid them out.
+ */
+void
+loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTuple row, uint32 map_id)
+{
+	LogRecord  *last = NULL;
+	bool		fresh;
+	int			length = strlen(key);
+	union
+	{
+		DocumentKey key;
+		char		space[offsetof(DocumentKey, text) + 256];
+	}			local;
+	DocumentKey *probe = &local.key;
+	NewestEntry *entry;
+	bool		found;
+
+	if (context == NULL)
+		start();
+	if (length > 256)
+		probe = palloc(offsetof(DocumentKey, text) + length);
+	probe->source_id = source_id;
+	probe->length = length;
+	memcpy(probe->text, key, length);
+
+	entry = newest_insert(newest, probe, &found);
+	if (!found)
+	{
+		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length);
+		entry->newest = -1;
+	}
+	if (probe != &local.key)
+		pfree(probe);
+
+	if (entry->newest >= 0)
+		last = &records[entry->newest];
+
+	/*
+	 * A line adds nothing to a document that waits already.  If the header's
+	 * row is at hand it stays good: it is ours and cannot have changed since.
+	 */
+	if (kind == TOUCH_LINE && last != NULL && last->touched)
+		return;
+	if (kind == TOUCH_INSERT)
+		fresh = last == NULL;
+	else
+		fresh = kind == TOUCH_CHANGE && last != NULL && last->touched && last->fresh;
+	if (row != NULL)
+		row = arena_copy(row, row->t_len);
+	append(entry, row, map_id, true, fresh);
+}
+
+int
+loyalty_touched_count(void)
+{
+	return ntouched;
+}
+
+/*
+ * Hand out what waits, and note it as evaluated.  The array is allocated in
+ * the current context, keys and rows stay good until the transaction ends.
+ */
+LoyaltyTouched *
+loyalty_take_touched(int *n)
+{
+	LoyaltyTouched *result;
+	int			upto = nrecords;
+
+	*n = 0;
+	if (ntouched == 0)
+		return NULL;
+	result = MemoryContextAllocHuge(CurrentMemoryContext, ntouched * sizeof(LoyaltyTouched));
+	for (int i = 0; i < upto; i++)
+	{
+		LogRecord  *record = &records[i];
+		NewestEntry *entry;
+		LoyaltyTouched *t;
+
+		if (!record->touched)
+			continue;
+		entry = newest_lookup(newest, record->key);
+		if (entry->newest != i)
+			continue;
+		t = &result[(*n)++];
+		t->source_id = record->key->source_id;
+		t->key = MemoryContextAlloc(CurrentMemoryContext, record->key->length + 1);
+		memcpy(t->key, record->key->text, record->key->length);
+		t->key[record->key->length] = '\0';
+		t->row = record->row;
+		t->map_id = record->map_id;
+		t->fresh = record->fresh;
+	}
+
+	/*
+	 * At the end of the transaction nobody can roll back to an earlier state
+	 * of the log, so it need not be kept; the caller still reads the rows.
+	 */
+	if (GetCurrentTransactionNestLevel() == 1 && nmarks == 0)
+	{
+		newest_reset(newest);
+		nrecords = 0;
+		ntouched = 0;
+	}
+	else
+		for (int i = 0; i < upto; i++)
+			if (records[i].touched)
+			{
+				NewestEntry *entry = newest_lookup(newest, records[i].key);
+
+				if (entry->newest == i)
+					append(entry, NULL, 0, false, false);
+			}
+	return result;
+}
+
+/*
+ * A subtransaction is rolled back: cut the log.
+ */
+void
+loyalty_touched_subabort(int level)
+{
+	while (nmarks > 0 && marks[nmarks - 1].level >= level)
+	{
+		int			length = marks[--nmarks].length;
+
+		while (nrecords > length)
+		{
+			LogRecord  *record = &records[--nrecords];
+			NewestEntry *entry = newest_lookup(newest, record->key);
+			bool		now;
+
+			entry->newest = record->previous;
+			now = entry->newest >= 0 && records[entry->newest].touched;
+			ntouched += (int) now - (int) record->touched;
+		}
+	}
+}
+
+/*
+ * A subtransaction is released: what it wrote belongs to its parent.
+ */
+void
+loyalty_touched_subcommit(int level)
+{
+	if (nmarks == 0 || marks[nmarks - 1].level != level)
+		return;
+	if (level == 2 || (nmarks > 1 && marks[nmarks - 2].level == level - 1))
+		nmarks--;
+	else
+		marks[nmarks - 1].level = level - 1;
+}

@@ -1,0 +1,197 @@
+-- The books.  Every table that grows carries member_id in its key, no table
+-- has a counter of its own, and only the engine writes here.
+
+CREATE FUNCTION loyalty.guard() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_guard';
+COMMENT ON FUNCTION loyalty.guard() IS
+'trigger: refuses changes of the books that do not come from the engine, even from their owner';
+
+CREATE TABLE loyalty.member (
+	member_id       bigint PRIMARY KEY,
+	program_id      integer NOT NULL,
+	customer        text NOT NULL,
+	joined_on       date NOT NULL,
+	tier_id         integer,
+	balance         numeric(18,2) NOT NULL DEFAULT 0,
+	debt            numeric(18,2) NOT NULL DEFAULT 0,
+	qualifying      numeric NOT NULL DEFAULT 0,
+	carry           numeric[],
+	last_seq        bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 70);
+COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
+COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
+COMMENT ON COLUMN loyalty.member.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.member.customer IS 'the ERP''s customer key, as text';
+COMMENT ON COLUMN loyalty.member.joined_on IS 'day of enrolment (programme time)';
+COMMENT ON COLUMN loyalty.member.tier_id IS 'tier the member is in; NULL below the first one';
+COMMENT ON COLUMN loyalty.member.balance IS 'points: what is left in the lots, less the debt';
+COMMENT ON COLUMN loyalty.member.debt IS 'points taken back that had been spent; the next earnings repay them';
+COMMENT ON COLUMN loyalty.member.qualifying IS 'billed amount that counts for the tier, in the programme''s currency';
+COMMENT ON COLUMN loyalty.member.carry IS 'exact fraction of points not booked yet, as {numerator, denominator} (rounding_scope carry)';
+COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry';
+
+CREATE TABLE loyalty.document (
+	source_id       integer NOT NULL,
+	doc_key         text NOT NULL,
+	member_id       bigint NOT NULL,
+	root_source_id  integer NOT NULL DEFAULT 0,
+	root_key        text NOT NULL DEFAULT '',
+	state           text NOT NULL CHECK (state IN ('booked', 'withdrawn', 'opening')),
+	kind            text NOT NULL CHECK (kind IN ('sale', 'return')),
+	occurred_at     timestamptz NOT NULL,
+	doc_date        date NOT NULL,
+	company         text,
+	channel         text,
+	gross           numeric NOT NULL,
+	paid            numeric NOT NULL DEFAULT 0,
+	lines           jsonb,
+	tier_before     numeric,
+	tier_id         integer,
+	rate            numeric,
+	rules           integer[],
+	qualifying      numeric NOT NULL DEFAULT 0,
+	overcredited    numeric NOT NULL DEFAULT 0,
+	points          numeric(18,2) NOT NULL DEFAULT 0,
+	written_off     numeric(18,2) NOT NULL DEFAULT 0,
+	raw             numeric[],
+	last_seq        bigint,
+	booked_at       timestamptz NOT NULL,
+	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
+) WITH (fillfactor = 90);
+CREATE INDEX document_root ON loyalty.document (root_source_id, root_key) WHERE root_source_id <> 0;
+COMMENT ON TABLE loyalty.document IS
+'what was read from a document and what is booked for it; one row per document and family (a ticket that returns goods of two sales has two)';
+COMMENT ON COLUMN loyalty.document.source_id IS 'source the document comes from';
+COMMENT ON COLUMN loyalty.document.doc_key IS 'key of the document, as text';
+COMMENT ON COLUMN loyalty.document.member_id IS 'member whose points it moves';
+COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none';
+COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned; empty for none';
+COMMENT ON COLUMN loyalty.document.state IS 'booked, withdrawn (no longer posted, points taken back) or opening (known, earns nothing)';
+COMMENT ON COLUMN loyalty.document.kind IS 'sale or return';
+COMMENT ON COLUMN loyalty.document.occurred_at IS 'instant of the document';
+COMMENT ON COLUMN loyalty.document.doc_date IS 'day of the document in the programme''s time zone';
+COMMENT ON COLUMN loyalty.document.company IS 'company of the document';
+COMMENT ON COLUMN loyalty.document.channel IS 'sales channel of the document';
+COMMENT ON COLUMN loyalty.document.gross IS 'billed amount in the programme''s currency, negative for returns';
+COMMENT ON COLUMN loyalty.document.paid IS 'part of gross that was paid with points and earns nothing';
+COMMENT ON COLUMN loyalty.document.lines IS 'lines as they were read: key, product, category, qty, amount, cost, earns, of';
+COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the member just before this document';
+COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
+COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
+COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that gave its points';
+COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
+COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
+COMMENT ON COLUMN loyalty.document.points IS 'points booked for the document, net';
+COMMENT ON COLUMN loyalty.document.written_off IS 'points that should have been taken back but were written off';
+COMMENT ON COLUMN loyalty.document.raw IS 'exact points before rounding, as {numerator, denominator} (rounding_scope carry)';
+COMMENT ON COLUMN loyalty.document.last_seq IS 'newest entry of the document; entry.prev_seq leads to the earlier ones';
+COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
+
+CREATE TABLE loyalty.entry (
+	member_id       bigint NOT NULL,
+	seq             bigint NOT NULL,
+	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'correction')),
+	points          numeric(18,2) NOT NULL CHECK (points <> 'NaN'),
+	occurred_at     timestamptz NOT NULL,
+	recorded_at     timestamptz NOT NULL,
+	source_id       integer,
+	doc_key         text,
+	prev_seq        bigint,
+	PRIMARY KEY (member_id, seq)
+);
+COMMENT ON TABLE loyalty.entry IS 'the ledger: immutable movements of points';
+COMMENT ON COLUMN loyalty.entry.member_id IS 'member';
+COMMENT ON COLUMN loyalty.entry.seq IS 'number of the entry within the member, without gaps';
+COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, or correction (of an earlier booking)';
+COMMENT ON COLUMN loyalty.entry.points IS 'points, positive for the member''s benefit';
+COMMENT ON COLUMN loyalty.entry.occurred_at IS 'business time: the instant of the document';
+COMMENT ON COLUMN loyalty.entry.recorded_at IS 'system time: when the entry was written';
+COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry';
+COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry';
+COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row';
+
+CREATE TABLE loyalty.lot (
+	member_id       bigint NOT NULL,
+	is_open         boolean NOT NULL,
+	expires_on      date NOT NULL,
+	seq             bigint NOT NULL,
+	points          numeric(18,2) NOT NULL,
+	remaining       numeric(18,2) NOT NULL,
+	PRIMARY KEY (member_id, is_open, expires_on, seq)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE loyalty.lot IS 'points that were earned together and expire together; a negative lot is a debt';
+COMMENT ON COLUMN loyalty.lot.member_id IS 'member';
+COMMENT ON COLUMN loyalty.lot.is_open IS 'whether anything remains';
+COMMENT ON COLUMN loyalty.lot.expires_on IS 'last day (programme time) on which the points are valid; infinity for never';
+COMMENT ON COLUMN loyalty.lot.seq IS 'entry that made the lot';
+COMMENT ON COLUMN loyalty.lot.points IS 'points the lot was made with';
+COMMENT ON COLUMN loyalty.lot.remaining IS 'points that are left';
+
+CREATE TABLE loyalty.allocation (
+	member_id       bigint NOT NULL,
+	entry_seq       bigint NOT NULL,
+	lot_seq         bigint NOT NULL,
+	points          numeric(18,2) NOT NULL,
+	PRIMARY KEY (member_id, entry_seq, lot_seq)
+);
+COMMENT ON TABLE loyalty.allocation IS
+'which lots an entry drew from or gave back to; an entry''s points are the lot it made plus its allocations';
+COMMENT ON COLUMN loyalty.allocation.member_id IS 'member';
+COMMENT ON COLUMN loyalty.allocation.entry_seq IS 'entry that moved the points';
+COMMENT ON COLUMN loyalty.allocation.lot_seq IS 'lot that was changed';
+COMMENT ON COLUMN loyalty.allocation.points IS 'change of the lot''s remaining points';
+
+CREATE TABLE loyalty.pending (
+	member_id       bigint NOT NULL DEFAULT 0,
+	source_id       integer NOT NULL,
+	doc_key         text NOT NULL,
+	reason          text NOT NULL CHECK (reason IN ('queue', 'parked')),
+	sqlstate        text,
+	message         text,
+	attempts        integer NOT NULL DEFAULT 0,
+	recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX pending_member ON loyalty.pending (member_id, source_id, doc_key);
+ALTER TABLE loyalty.pending REPLICA IDENTITY FULL;
+COMMENT ON TABLE loyalty.pending IS 'documents that wait for evaluation: queued by choice, or parked by an error';
+COMMENT ON COLUMN loyalty.pending.member_id IS 'member the document was for, 0 if not known';
+COMMENT ON COLUMN loyalty.pending.source_id IS 'source of the document';
+COMMENT ON COLUMN loyalty.pending.doc_key IS 'key of the document';
+COMMENT ON COLUMN loyalty.pending.reason IS 'queue or parked';
+COMMENT ON COLUMN loyalty.pending.sqlstate IS 'SQLSTATE of the error that parked the document';
+COMMENT ON COLUMN loyalty.pending.message IS 'message of the error that parked the document';
+COMMENT ON COLUMN loyalty.pending.attempts IS 'how many evaluations have failed';
+COMMENT ON COLUMN loyalty.pending.recorded_at IS 'when the row was written';
+
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.member
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.member
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.document
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.document
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.entry
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.entry
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.lot
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.lot
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.allocation
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.allocation
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
+
+-- replica mode must not open a back door
+ALTER TABLE loyalty.member ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.member ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard_truncate;

@@ -1,0 +1,179 @@
+-- Setting up programmes.  Each function checks what it is given before it
+-- writes anything, so that a mistake reads as one and leaves nothing behind.
+
+CREATE FUNCTION loyalty.program_id(program text) RETURNS integer
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_id integer;
+BEGIN
+	SELECT p.program_id INTO v_id FROM loyalty.program p WHERE p.name = program;
+	IF v_id IS NULL THEN
+		RAISE EXCEPTION 'programme "%" does not exist', program
+			USING ERRCODE = 'LY001', HINT = 'loyalty.program lists the programmes.';
+	END IF;
+	RETURN v_id;
+END
+$$;
+COMMENT ON FUNCTION loyalty.program_id(text) IS 'number of a programme; an error if there is none of that name';
+
+CREATE FUNCTION loyalty.create_program(
+	name text,
+	time_zone text DEFAULT NULL,
+	currency text DEFAULT NULL,
+	point_unit numeric DEFAULT 1,
+	rounding text DEFAULT 'down',
+	rounding_scope text DEFAULT 'document',
+	crossing text DEFAULT 'new',
+	negative text DEFAULT 'debt',
+	enrolment text DEFAULT 'automatic',
+	companies text[] DEFAULT NULL,
+	valid_from date DEFAULT '-infinity',
+	valid_to date DEFAULT 'infinity')
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_zone text := coalesce(time_zone, current_setting('TimeZone'));
+	v_id integer;
+BEGIN
+	IF name IS NULL OR btrim(name) = '' THEN
+		RAISE EXCEPTION 'a programme needs a name' USING ERRCODE = '22023';
+	END IF;
+	IF EXISTS (SELECT FROM loyalty.program p WHERE p.name = create_program.name) THEN
+		RAISE EXCEPTION 'programme "%" exists already', name USING ERRCODE = 'LY002';
+	END IF;
+	IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = v_zone) THEN
+		RAISE EXCEPTION 'time zone "%" is not known', v_zone
+			USING ERRCODE = '22023', HINT = 'pg_timezone_names lists the time zones.';
+	END IF;
+	PERFORM loyalty.check_choice('point_unit', trim_scale(point_unit)::text, ARRAY['1', '0.1', '0.01']);
+	PERFORM loyalty.check_choice('rounding', rounding, ARRAY['down', 'up', 'half_up', 'half_even']);
+	PERFORM loyalty.check_choice('rounding_scope', rounding_scope, ARRAY['document', 'line', 'carry']);
+	PERFORM loyalty.check_choice('crossing', crossing, ARRAY['new', 'old']);
+	PERFORM loyalty.check_choice('negative', negative, ARRAY['debt', 'write_off']);
+	PERFORM loyalty.check_choice('enrolment', enrolment, ARRAY['automatic', 'explicit']);
+	PERFORM loyalty.check_period(valid_from, valid_to);
+	INSERT INTO loyalty.program (name, time_zone, currency, point_unit, rounding, rounding_scope,
+			crossing, negative, enrolment, companies, valid_from, valid_to)
+		VALUES (name, v_zone, currency, point_unit, rounding, rounding_scope,
+			crossing, negative, enrolment, companies, valid_from, valid_to)
+		RETURNING program_id INTO v_id;
+	RETURN v_id;
+END
+$$;
+COMMENT ON FUNCTION loyalty.create_program(text, text, text, numeric, text, text, text, text, text, text[], date, date) IS
+'creates a programme and returns its number; see the columns of loyalty.program for the settings';
+
+CREATE FUNCTION loyalty.check_choice(setting text, value text, choices text[]) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF value IS NULL OR value <> ALL (choices) THEN
+		RAISE EXCEPTION 'invalid value for %: %', setting, coalesce('"' || value || '"', 'NULL')
+			USING ERRCODE = '22023', HINT = 'It can be ' || array_to_string(choices, ', ') || '.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_choice(text, text, text[]) IS 'raises an error unless value is one of the choices';
+
+CREATE FUNCTION loyalty.check_period(valid_from date, valid_to date) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF valid_from IS NULL OR valid_to IS NULL OR valid_from > valid_to THEN
+		RAISE EXCEPTION 'valid_from % is not before valid_to %', coalesce(valid_from::text, 'NULL'), coalesce(valid_to::text, 'NULL')
+			USING ERRCODE = '22023', HINT = 'Both days are inclusive; use -infinity and infinity for an open end.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_period(date, date) IS 'raises an error unless the days are a period';
+
+CREATE FUNCTION loyalty.check_number(setting text, value numeric, above_zero boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF value IS NULL OR value IN ('NaN', 'Infinity') OR value < 0 OR (above_zero AND value = 0) THEN
+		RAISE EXCEPTION 'invalid value for %: %', setting, coalesce(value::text, 'NULL')
+			USING ERRCODE = '22023',
+				HINT = CASE WHEN above_zero THEN 'It must be a number above 0.' ELSE 'It must be a number not below 0.' END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_number(text, numeric, boolean) IS 'raises an error unless value is a finite number in range';
+
+CREATE FUNCTION loyalty.set_tier(program text, name text, threshold numeric, rate numeric DEFAULT 1) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_program integer := loyalty.program_id(program);
+	v_id integer;
+BEGIN
+	IF name IS NULL OR btrim(name) = '' THEN
+		RAISE EXCEPTION 'a tier needs a name' USING ERRCODE = '22023';
+	END IF;
+	PERFORM loyalty.check_number('threshold', threshold, false);
+	PERFORM loyalty.check_number('rate', rate, false);
+	IF EXISTS (SELECT FROM loyalty.tier t WHERE t.program_id = v_program
+			AND t.threshold = set_tier.threshold AND t.name <> set_tier.name) THEN
+		RAISE EXCEPTION 'another tier of programme "%" has the threshold %', program, threshold
+			USING ERRCODE = 'LY002';
+	END IF;
+	INSERT INTO loyalty.tier AS t (program_id, name, threshold, rate)
+		VALUES (v_program, name, threshold, rate)
+		ON CONFLICT ON CONSTRAINT tier_program_id_name_key
+		DO UPDATE SET threshold = excluded.threshold, rate = excluded.rate
+		RETURNING t.tier_id INTO v_id;
+	RETURN v_id;
+END
+$$;
+COMMENT ON FUNCTION loyalty.set_tier(text, text, numeric, numeric) IS
+'creates or changes a tier: threshold (qualifying amount, reached with >=) and rate (factor on points earned)';
+
+CREATE FUNCTION loyalty.set_rule(
+	program text, name text, points numeric, per_amount numeric,
+	mode text DEFAULT 'proportional', applies_to text DEFAULT 'document',
+	valid_from date DEFAULT '-infinity', valid_to date DEFAULT 'infinity')
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_program integer := loyalty.program_id(program);
+	v_version integer;
+	v_id integer;
+BEGIN
+	IF name IS NULL OR btrim(name) = '' THEN
+		RAISE EXCEPTION 'a rule needs a name' USING ERRCODE = '22023';
+	END IF;
+	PERFORM loyalty.check_number('points', points, false);
+	PERFORM loyalty.check_number('per_amount', per_amount, true);
+	PERFORM loyalty.check_choice('mode', mode, ARRAY['proportional', 'step']);
+	PERFORM loyalty.check_choice('applies_to', applies_to, ARRAY['document', 'line']);
+	PERFORM loyalty.check_period(valid_from, valid_to);
+	-- one writer at a time, so that versions count without gaps
+	LOCK TABLE loyalty.rule IN SHARE ROW EXCLUSIVE MODE;
+	SELECT coalesce(max(r.version), 0) + 1 INTO v_version
+		FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = set_rule.name;
+	UPDATE loyalty.rule r SET is_current = false
+		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current;
+	INSERT INTO loyalty.rule AS r (program_id, name, version, points, per_amount, mode, applies_to, valid_from, valid_to)
+		VALUES (v_program, name, v_version, points, per_amount, mode, applies_to, valid_from, valid_to)
+		RETURNING r.rule_id INTO v_id;
+	RETURN v_id;
+END
+$$;
+COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date) IS
+'creates a rule, or a new version of it: points per per_amount; documents that are booked keep their version';
+
+CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE loyalty.rule r SET is_current = false
+		WHERE r.program_id = loyalty.program_id(program) AND r.name = end_rule.name AND r.is_current;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'programme "%" has no rule "%" in force', program, name USING ERRCODE = 'LY001';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.end_rule(text, text) IS 'takes a rule out of force for documents evaluated from now on';

@@ -1,0 +1,58 @@
+-- Repair and bulk work: procedures that commit per batch.
+
+CREATE PROCEDURE loyalty.backfill(source text, mode text DEFAULT 'earn', batch integer DEFAULT 5000,
+	INOUT documents bigint DEFAULT 0, INOUT points numeric DEFAULT 0, INOUT parked bigint DEFAULT 0)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	v_keys text[];
+	v_total bigint;
+	v_from bigint := 1;
+	v_part record;
+BEGIN
+	PERFORM loyalty.check_choice('mode', mode, ARRAY['earn', 'opening', 'dry_run']);
+	IF batch IS NULL OR batch < 1 THEN
+		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023';
+	END IF;
+	documents := 0; points := 0; parked := 0;
+	SELECT pg_catalog.array_agg(d.doc_key ORDER BY d.is_return, d.occurred_at, d.doc_key)
+		INTO v_keys FROM loyalty.documents_of(source) d;
+	v_total := coalesce(pg_catalog.array_length(v_keys, 1), 0);
+	WHILE v_from <= v_total LOOP
+		SELECT * INTO v_part FROM loyalty.book(source, v_keys[v_from : v_from + batch - 1], mode);
+		documents := documents + v_part.documents;
+		points := points + v_part.points;
+		parked := parked + v_part.parked;
+		v_from := v_from + batch;
+		COMMIT;
+		RAISE NOTICE 'loyalty: backfill of "%": % of % documents',
+			source, least(v_from - 1, v_total), v_total;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE loyalty.backfill(text, text, integer, bigint, numeric, bigint) IS
+'books the documents that are there already, batch by batch, originals before returns, while live traffic goes on; modes earn, opening, dry_run';
+
+CREATE PROCEDURE loyalty.upkeep(batch integer DEFAULT 1000)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	v_left bigint;
+	v_done bigint;
+BEGIN
+	IF pg_catalog.pg_is_in_recovery() THEN
+		RAISE EXCEPTION 'loyalty.upkeep() cannot run on a standby'
+			USING ERRCODE = '25006', HINT = 'Run it on the primary.';
+	END IF;
+	-- what fails again is parked again: only what waits now is tried
+	SELECT pg_catalog.count(*) INTO v_left FROM loyalty.pending;
+	WHILE v_left > 0 LOOP
+		v_done := loyalty.retry_parked(NULL, least(batch, v_left)::integer);
+		EXIT WHEN v_done = 0;
+		v_left := v_left - v_done;
+		COMMIT;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE loyalty.upkeep(integer) IS
+'does what waits: evaluates queued and parked documents, batch by batch';

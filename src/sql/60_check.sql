@@ -1,0 +1,140 @@
+-- The proof: every stored figure equals what can be derived from the entries.
+
+CREATE FUNCTION loyalty.check(OUT problem text, OUT member_id bigint, OUT detail text)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	-- members against entries
+	SELECT 'balance is not the sum of the entries', m.member_id,
+			format('balance %s, entries %s', m.balance, coalesce(e.points, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT e.member_id, sum(e.points) AS points, count(*) AS n, max(e.seq) AS seq
+				FROM loyalty.entry e GROUP BY e.member_id) e ON e.member_id = m.member_id
+		WHERE m.balance <> coalesce(e.points, 0)
+	UNION ALL
+	SELECT 'entries are not numbered without gaps', m.member_id,
+			format('last_seq %s, %s entries up to %s', m.last_seq, e.n, e.seq)
+		FROM loyalty.member m
+		LEFT JOIN (SELECT e.member_id, count(*) AS n, max(e.seq) AS seq
+				FROM loyalty.entry e GROUP BY e.member_id) e ON e.member_id = m.member_id
+		WHERE m.last_seq <> coalesce(e.n, 0) OR m.last_seq <> coalesce(e.seq, 0)
+	UNION ALL
+	SELECT 'entry of no member', e.member_id, format('%s entries', count(*))
+		FROM loyalty.entry e
+		WHERE NOT EXISTS (SELECT FROM loyalty.member m WHERE m.member_id = e.member_id)
+		GROUP BY e.member_id
+	-- members against lots
+	UNION ALL
+	SELECT 'balance is not what is left in the lots', m.member_id,
+			format('balance %s, lots %s', m.balance, coalesce(l.remaining, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT l.member_id, sum(l.remaining) AS remaining
+				FROM loyalty.lot l GROUP BY l.member_id) l ON l.member_id = m.member_id
+		WHERE m.balance <> coalesce(l.remaining, 0)
+	UNION ALL
+	SELECT 'debt is not what the lots owe', m.member_id, format('debt %s, lots %s', m.debt, coalesce(l.owed, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT l.member_id, -sum(l.remaining) AS owed
+				FROM loyalty.lot l WHERE l.remaining < 0 GROUP BY l.member_id) l ON l.member_id = m.member_id
+		WHERE m.debt <> coalesce(l.owed, 0)
+	UNION ALL
+	SELECT 'debt beside points that could repay it', m.member_id, format('debt %s', m.debt)
+		FROM loyalty.member m
+		WHERE m.debt > 0
+			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0)
+	-- lots against entries and allocations
+	UNION ALL
+	SELECT 'lot is not its points plus its allocations', l.member_id,
+			format('lot %s: %s + %s is not %s', l.seq, l.points, coalesce(a.points, 0), l.remaining)
+		FROM loyalty.lot l
+		LEFT JOIN (SELECT a.member_id, a.lot_seq, sum(a.points) AS points
+				FROM loyalty.allocation a GROUP BY a.member_id, a.lot_seq) a
+			ON a.member_id = l.member_id AND a.lot_seq = l.seq
+		WHERE l.remaining <> l.points + coalesce(a.points, 0)
+	UNION ALL
+	SELECT 'lot is out of its bounds', l.member_id, format('lot %s: %s of %s', l.seq, l.remaining, l.points)
+		FROM loyalty.lot l
+		WHERE l.remaining NOT BETWEEN least(l.points, 0) AND greatest(l.points, 0)
+			OR l.is_open <> (l.remaining <> 0) OR l.points = 0
+	UNION ALL
+	SELECT 'lot is there twice', l.member_id, format('lot %s', l.seq)
+		FROM loyalty.lot l GROUP BY l.member_id, l.seq HAVING count(*) > 1
+	UNION ALL
+	SELECT 'allocation of no lot', a.member_id, format('entry %s, lot %s', a.entry_seq, a.lot_seq)
+		FROM loyalty.allocation a
+		WHERE NOT EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = a.member_id AND l.seq = a.lot_seq)
+	UNION ALL
+	SELECT 'entry is not its lot plus its allocations', e.member_id,
+			format('entry %s: %s is not %s + %s', e.seq, e.points, coalesce(l.points, 0), coalesce(a.points, 0))
+		FROM loyalty.entry e
+		LEFT JOIN loyalty.lot l ON l.member_id = e.member_id AND l.seq = e.seq
+		LEFT JOIN (SELECT a.member_id, a.entry_seq, sum(a.points) AS points
+				FROM loyalty.allocation a GROUP BY a.member_id, a.entry_seq) a
+			ON a.member_id = e.member_id AND a.entry_seq = e.seq
+		WHERE e.points <> coalesce(l.points, 0) + coalesce(a.points, 0) OR e.points = 0
+	-- documents against entries and members
+	UNION ALL
+	SELECT 'document is not the sum of its entries', coalesce(d.member_id, e.member_id),
+			format('document %s of source %s: %s, entries %s', coalesce(d.doc_key, e.doc_key),
+				coalesce(d.source_id, e.source_id), coalesce(d.points, 0), coalesce(e.points, 0))
+		FROM (SELECT d.source_id, d.doc_key, d.member_id, sum(d.points) AS points
+				FROM loyalty.document d GROUP BY d.source_id, d.doc_key, d.member_id) d
+		FULL JOIN (SELECT e.source_id, e.doc_key, e.member_id, sum(e.points) AS points
+				FROM loyalty.entry e WHERE e.source_id IS NOT NULL
+				GROUP BY e.source_id, e.doc_key, e.member_id) e
+			ON e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.member_id = d.member_id
+		WHERE coalesce(d.points, 0) <> coalesce(e.points, 0)
+	UNION ALL
+	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
+			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT d.member_id, sum(d.qualifying) AS qualifying
+				FROM loyalty.document d GROUP BY d.member_id) d ON d.member_id = m.member_id
+		WHERE m.qualifying <> coalesce(d.qualifying, 0)
+	UNION ALL
+	SELECT 'tier is not the one that is reached', m.member_id,
+			format('tier %s, qualifying %s', m.tier_id, m.qualifying)
+		FROM loyalty.member m
+		WHERE m.tier_id IS DISTINCT FROM (SELECT t.tier_id FROM loyalty.tier t
+			WHERE t.program_id = m.program_id AND t.threshold <= m.qualifying
+			ORDER BY t.threshold DESC LIMIT 1)
+	UNION ALL
+	SELECT 'withdrawn document has points', d.member_id,
+			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points)
+		FROM loyalty.document d
+		WHERE d.state = 'withdrawn' AND (d.points <> 0 OR d.qualifying <> 0)
+			AND NOT EXISTS (SELECT FROM loyalty.member m JOIN loyalty.program p ON p.program_id = m.program_id
+				WHERE m.member_id = d.member_id AND p.rounding_scope = 'carry')
+	UNION ALL
+	SELECT 'document counts with two members', min(d.member_id),
+			format('document %s of source %s', d.doc_key, d.source_id)
+		FROM loyalty.document d
+		WHERE d.state <> 'withdrawn' AND d.root_source_id = 0
+		GROUP BY d.source_id, d.doc_key HAVING count(*) > 1
+	-- families: never more taken back than was earned, never more earned than the sale gave
+	UNION ALL
+	SELECT 'family has less than nothing or more than its sale earned', s.member_id,
+			format('sale %s of source %s: earned %s, net %s', s.doc_key, s.source_id, s.points - s.written_off,
+				s.points - s.written_off + r.points)
+		FROM loyalty.document s
+		JOIN (SELECT d.root_source_id, d.root_key, d.member_id, sum(d.points - d.written_off) AS points
+				FROM loyalty.document d WHERE d.root_source_id <> 0
+				GROUP BY d.root_source_id, d.root_key, d.member_id) r
+			ON r.root_source_id = s.source_id AND r.root_key = s.doc_key AND r.member_id = s.member_id
+		JOIN loyalty.member m ON m.member_id = s.member_id
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		WHERE s.root_source_id = 0 AND p.rounding_scope <> 'carry' AND s.kind = 'sale'
+			AND s.points - s.written_off + r.points NOT BETWEEN 0 AND s.points - s.written_off
+	-- scope carry: what is booked plus what is carried is what was earned exactly
+	UNION ALL
+	SELECT 'carried remainder does not add up', m.member_id,
+			format('booked %s, carried %s', m.balance, m.carry)
+		FROM loyalty.member m
+		JOIN loyalty.program p ON p.program_id = m.program_id AND p.rounding_scope = 'carry'
+		JOIN (SELECT d.member_id, sum(d.raw[1] / d.raw[2]) AS raw, sum(d.points - d.written_off) AS points
+				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
+			ON d.member_id = m.member_id
+		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+$$;
+COMMENT ON FUNCTION loyalty.check() IS
+'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';

@@ -1,0 +1,89 @@
+-- Views and reports over the books, one grain each.
+
+CREATE VIEW loyalty.member_balance WITH (security_invoker = true) AS
+	SELECT p.name AS program, m.customer, m.member_id, m.joined_on, t.name AS tier,
+		m.balance, m.debt, m.qualifying
+	FROM loyalty.member m
+	JOIN loyalty.program p ON p.program_id = m.program_id
+	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id;
+COMMENT ON VIEW loyalty.member_balance IS 'one row per member: tier and points';
+COMMENT ON COLUMN loyalty.member_balance.program IS 'programme';
+COMMENT ON COLUMN loyalty.member_balance.customer IS 'the ERP''s customer key';
+COMMENT ON COLUMN loyalty.member_balance.member_id IS 'number of the member';
+COMMENT ON COLUMN loyalty.member_balance.joined_on IS 'day of enrolment';
+COMMENT ON COLUMN loyalty.member_balance.tier IS 'tier the member is in; NULL below the first one';
+COMMENT ON COLUMN loyalty.member_balance.balance IS 'points; negative if the member owes some';
+COMMENT ON COLUMN loyalty.member_balance.debt IS 'points owed';
+COMMENT ON COLUMN loyalty.member_balance.qualifying IS 'billed amount that counts for the tier';
+
+CREATE VIEW loyalty.document_line WITH (security_invoker = true) AS
+	SELECT s.name AS source, d.doc_key, d.member_id, d.occurred_at, d.kind, d.state,
+		l.key AS line_key, l.product, l.category, l.qty::numeric AS qty, l.amount::numeric AS amount,
+		l.cost::numeric AS cost, coalesce(l.earns, true) AS earns, l.of AS line_return_of
+	FROM loyalty.document d
+	JOIN loyalty.source s ON s.source_id = d.source_id
+	CROSS JOIN LATERAL jsonb_to_recordset(d.lines)
+		AS l(key text, product text, category jsonb, qty numeric, amount numeric, cost numeric, earns boolean, of text);
+COMMENT ON VIEW loyalty.document_line IS 'one row per line of a booked document, as it was read';
+COMMENT ON COLUMN loyalty.document_line.source IS 'source of the document';
+COMMENT ON COLUMN loyalty.document_line.doc_key IS 'key of the document';
+COMMENT ON COLUMN loyalty.document_line.member_id IS 'member';
+COMMENT ON COLUMN loyalty.document_line.occurred_at IS 'instant of the document';
+COMMENT ON COLUMN loyalty.document_line.kind IS 'sale or return';
+COMMENT ON COLUMN loyalty.document_line.state IS 'booked, withdrawn or opening';
+COMMENT ON COLUMN loyalty.document_line.line_key IS 'key of the line';
+COMMENT ON COLUMN loyalty.document_line.product IS 'product';
+COMMENT ON COLUMN loyalty.document_line.category IS 'category or categories';
+COMMENT ON COLUMN loyalty.document_line.qty IS 'quantity';
+COMMENT ON COLUMN loyalty.document_line.amount IS 'amount in the programme''s currency, negative for returns';
+COMMENT ON COLUMN loyalty.document_line.cost IS 'cost in the programme''s currency';
+COMMENT ON COLUMN loyalty.document_line.earns IS 'whether the line earns';
+COMMENT ON COLUMN loyalty.document_line.line_return_of IS 'line that is returned';
+
+CREATE VIEW loyalty.tier_ladder WITH (security_invoker = true) AS
+	SELECT p.name AS program, t.name AS tier, t.threshold, t.rate,
+		count(m.member_id) AS members, coalesce(sum(m.balance), 0)::numeric(18,2) AS points
+	FROM loyalty.tier t
+	JOIN loyalty.program p ON p.program_id = t.program_id
+	LEFT JOIN loyalty.member m ON m.tier_id = t.tier_id
+	GROUP BY p.name, t.tier_id, t.name, t.threshold, t.rate
+	ORDER BY p.name, t.threshold;
+COMMENT ON VIEW loyalty.tier_ladder IS 'one row per tier: who is in it';
+COMMENT ON COLUMN loyalty.tier_ladder.program IS 'programme';
+COMMENT ON COLUMN loyalty.tier_ladder.tier IS 'tier';
+COMMENT ON COLUMN loyalty.tier_ladder.threshold IS 'qualifying amount from which a member is in the tier';
+COMMENT ON COLUMN loyalty.tier_ladder.rate IS 'factor on points earned';
+COMMENT ON COLUMN loyalty.tier_ladder.members IS 'members in the tier';
+COMMENT ON COLUMN loyalty.tier_ladder.points IS 'their points';
+
+CREATE VIEW loyalty.parked WITH (security_invoker = true) AS
+	SELECT s.name AS source, w.doc_key, w.sqlstate, w.message, w.attempts, w.recorded_at
+	FROM loyalty.pending w
+	JOIN loyalty.source s ON s.source_id = w.source_id
+	WHERE w.reason = 'parked';
+COMMENT ON VIEW loyalty.parked IS 'documents that an error keeps from being booked';
+COMMENT ON COLUMN loyalty.parked.source IS 'source of the document';
+COMMENT ON COLUMN loyalty.parked.doc_key IS 'key of the document; empty: the source as a whole';
+COMMENT ON COLUMN loyalty.parked.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN loyalty.parked.message IS 'message of the error';
+COMMENT ON COLUMN loyalty.parked.attempts IS 'how many evaluations have failed';
+COMMENT ON COLUMN loyalty.parked.recorded_at IS 'when the document was parked';
+
+CREATE FUNCTION loyalty.statement(program text, customer text,
+	since timestamptz DEFAULT '-infinity', until timestamptz DEFAULT 'infinity',
+	OUT seq bigint, OUT occurred_at timestamptz, OUT recorded_at timestamptz, OUT kind text,
+	OUT source text, OUT doc_key text, OUT points numeric, OUT balance numeric)
+RETURNS SETOF record
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT x.* FROM (
+		SELECT e.seq, e.occurred_at, e.recorded_at, e.kind, s.name, e.doc_key, e.points,
+			sum(e.points) OVER (ORDER BY e.seq) AS balance
+		FROM loyalty.entry e
+		LEFT JOIN loyalty.source s ON s.source_id = e.source_id
+		WHERE e.member_id = loyalty.member_id($1, $2)) x
+	WHERE x.occurred_at >= since AND x.occurred_at < until
+	ORDER BY x.seq
+$$;
+COMMENT ON FUNCTION loyalty.statement(text, text, timestamptz, timestamptz) IS
+'the entries of a member in the order they were booked, with the balance after each; since is inclusive, until exclusive';

@@ -1,0 +1,16 @@
+-- pg_dump saves the books with the database: every table, every sequence.
+
+SELECT pg_catalog.pg_extension_config_dump('loyalty.program', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.program_program_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_tier_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.rule', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.document', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.pending', '');

@@ -1,0 +1,89 @@
+-- What became of the file, and whether it agrees with a plain SQL reading of it.
+
+\pset null '-'
+
+\echo
+\echo '== Totals'
+SELECT d.kind, count(*) AS documents, sum(d.gross) AS amount, sum(d.points) AS points
+FROM loyalty.document d
+GROUP BY ROLLUP (d.kind)
+ORDER BY d.kind DESC NULLS LAST;
+
+\echo '== Top balances'
+SELECT b.customer, b.tier, b.balance, b.debt, b.qualifying
+FROM loyalty.member_balance b
+ORDER BY b.balance DESC, b.customer
+LIMIT 10;
+
+\echo '== The tier ladder'
+SELECT * FROM loyalty.tier_ladder ORDER BY threshold;
+
+\echo '== Statement of customer 12346, who bought for 77,183.60 and brought it all back'
+SELECT * FROM loyalty.statement('Retail', '12346');
+
+\echo '== Statement of customer 12748, December 2010'
+SELECT * FROM loyalty.statement('Retail', '12748', '2010-12-01', '2011-01-01');
+
+\echo '== Invoice 541431, rule by rule'
+SELECT * FROM loyalty.explain('online', '541431');
+
+\echo '== What a basket of 250 would earn customer 12748 now'
+SELECT * FROM loyalty.quote_earn('Retail', '12748', 250);
+
+-- The same figures from the file alone: tiers by running totals, one rounding
+-- per document.
+CREATE TEMPORARY TABLE by_hand AS
+WITH document AS (
+	SELECT invoice_no, customer_id, min(invoice_date) AS at, sum(quantity * unit_price) AS amount
+	FROM retail.staging
+	WHERE customer_id IS NOT NULL AND left(invoice_no, 1) <> 'A'
+	GROUP BY invoice_no, customer_id
+), reached AS (
+	SELECT *, coalesce(sum(amount) OVER (PARTITION BY customer_id ORDER BY at, invoice_no COLLATE "C"
+			ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+		-- the document that crosses a threshold earns at the new tier
+		+ greatest(amount, 0) AS reach
+	FROM document
+)
+SELECT invoice_no, customer_id, amount,
+	sign(amount) * floor(abs(amount) * CASE WHEN reach >= 5000 THEN 1.5 WHEN reach >= 1000 THEN 1.25 ELSE 1 END) AS points
+FROM reached;
+
+CREATE TEMPORARY TABLE comparison (what text, wanted text, found text);
+
+INSERT INTO comparison
+SELECT 'documents with a customer', (SELECT count(*)::text FROM by_hand),
+	(SELECT count(*)::text FROM loyalty.document WHERE state = 'booked')
+UNION ALL
+SELECT 'members', (SELECT count(DISTINCT customer_id)::text FROM by_hand), (SELECT count(*)::text FROM loyalty.member)
+UNION ALL
+SELECT 'net amount', (SELECT sum(amount)::text FROM by_hand), (SELECT sum(gross)::text FROM loyalty.document)
+UNION ALL
+SELECT 'points', (SELECT sum(points)::numeric(18,2)::text FROM by_hand), (SELECT sum(balance)::text FROM loyalty.member)
+UNION ALL
+SELECT 'documents with other points', '0', (
+	SELECT count(*)::text
+	FROM by_hand h FULL JOIN loyalty.document d ON d.doc_key = h.invoice_no
+	WHERE d.points IS DISTINCT FROM h.points)
+UNION ALL
+SELECT 'members with another balance', '0', (
+	SELECT count(*)::text
+	FROM (SELECT customer_id::text AS customer, sum(points) AS points FROM by_hand GROUP BY customer_id) h
+		FULL JOIN loyalty.member m USING (customer)
+	WHERE m.balance IS DISTINCT FROM h.points);
+
+-- the file as it is published
+INSERT INTO comparison
+SELECT * FROM (VALUES
+	('Online Retail: documents with a customer', '22190', (SELECT count(*)::text FROM loyalty.document WHERE state = 'booked')),
+	('Online Retail: returns among them', '3654', (SELECT count(*)::text FROM loyalty.document WHERE kind = 'return')),
+	('Online Retail: members', '4372', (SELECT count(*)::text FROM loyalty.member)),
+	('Online Retail: sales', '8911407.904', (SELECT sum(gross)::text FROM loyalty.document WHERE kind = 'sale')),
+	('Online Retail: returns', '-611342.090', (SELECT sum(gross)::text FROM loyalty.document WHERE kind = 'return')),
+	('Online Retail: net amount', '8300065.814', (SELECT sum(gross)::text FROM loyalty.document)),
+	('Online Retail: balance of customer 12346', '0.00', loyalty.balance('Retail', '12346')::text),
+	('Online Retail: his balance between the two', '115775.00', loyalty.balance('Retail', '12346', '2011-01-18 10:05+00')::text)
+) v
+WHERE (SELECT count(*) FROM retail.staging) = 541909;
+
+\ir verdict.sql

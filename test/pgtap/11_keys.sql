@@ -1,0 +1,120 @@
+-- Keys of every type: insert, change, return by key, rename, delete.
+\ir common.psql
+SELECT no_plan();
+
+SELECT loyalty.create_program('keys', 'UTC') \gset
+SELECT loyalty.set_rule('keys', 'base', 1, 1) \gset
+
+CREATE FUNCTION shop.key_story(name text, type text, k1 text, k2 text, k3 text, text1 text) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+	tab text := format('shop.%I', 'k_' || name);
+	prg text := 'keys';
+BEGIN
+	EXECUTE format('CREATE TABLE %s (k %s PRIMARY KEY, customer text, at timestamptz DEFAULT ''2024-03-10 12:00+00'', total numeric, of %s)', tab, type, type);
+	EXECUTE format('CREATE TABLE %s_line (id serial PRIMARY KEY, k %s, amount numeric)', tab, type);
+	EXECUTE format('SELECT loyalty.attach(%L, %L, %L, ''r.k'', ''r.customer'', ''r.at'', amount => ''r.total'', return_of => ''r.of'',
+		evaluate => ''statement'')', 'k_' || name, prg, tab);
+	EXECUTE format('INSERT INTO %s (k, customer, total) VALUES (%L, %L, 100)', tab, k1, name);
+	RETURN NEXT is(loyalty.balance(prg, name), 100.00, name || ': a document earns');
+	RETURN NEXT is((SELECT d.doc_key FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'k_' || key_story.name),
+		text1, name || ': its key as text');
+	EXECUTE format('UPDATE %s SET total = 90 WHERE k = %L', tab, k1);
+	RETURN NEXT is(loyalty.balance(prg, name), 90.00, name || ': a change finds it');
+	EXECUTE format('INSERT INTO %s (k, customer, total, of) VALUES (%L, %L, -30, %L)', tab, k2, name, k1);
+	RETURN NEXT is(loyalty.balance(prg, name), 60.00, name || ': a return finds it');
+	RETURN NEXT is((SELECT d.root_key FROM loyalty.document d JOIN loyalty.source s USING (source_id)
+		WHERE s.name = 'k_' || key_story.name AND d.kind = 'return'), text1, name || ': the family is the sale''s');
+	RETURN NEXT is((SELECT e.points FROM loyalty.explain('k_' || name, text1) e ORDER BY e.step DESC LIMIT 1), 90::numeric,
+		name || ': explain() takes the key as text');
+	RETURN NEXT is(loyalty.reevaluate('k_' || name, text1), 0.00, name || ': so does reevaluate()');
+	EXECUTE format('DELETE FROM %s WHERE k = %L', tab, k2);
+	RETURN NEXT is(loyalty.balance(prg, name), 90.00, name || ': a deleted return gives back');
+	EXECUTE format('UPDATE %s SET k = %L WHERE k = %L', tab, k3, k1);
+	RETURN NEXT is(loyalty.balance(prg, name), 90.00, name || ': a renamed document keeps its points');
+	EXECUTE format('UPDATE %s SET total = 95 WHERE k = %L', tab, k3);
+	RETURN NEXT is(loyalty.balance(prg, name), 95.00, name || ': and is known by its new key');
+	RETURN NEXT is_empty(format('SELECT * FROM loyalty.verify(%L)', 'k_' || name), name || ': verify finds nothing');
+	EXECUTE format('DELETE FROM %s WHERE k = %L', tab, k3);
+	RETURN NEXT is(loyalty.balance(prg, name), 0.00, name || ': a deleted document gives its points back');
+
+	-- the same key in lines
+	EXECUTE format('SELECT loyalty.detach(%L)', 'k_' || name);
+	EXECUTE format('SELECT loyalty.attach(%L, %L, %L, ''r.k'', ''r.customer'', ''r.at'', lines => %L, line_parent => ''l.k'',
+		line_key => ''l.id'', line_amount => ''l.amount'', evaluate => ''statement'')', 'kl_' || name, prg, tab, tab || '_line');
+	EXECUTE format('INSERT INTO %s (k, customer) VALUES (%L, %L)', tab, k1, name || ' lined');
+	EXECUTE format('INSERT INTO %s_line (k, amount) VALUES (%L, 30), (%L, 12)', tab, k1, k1);
+	RETURN NEXT is(loyalty.balance(prg, name || ' lined'), 42.00, name || ': lines find their document');
+	EXECUTE format('DELETE FROM %s_line WHERE amount = 12', tab);
+	RETURN NEXT is(loyalty.balance(prg, name || ' lined'), 30.00, name || ': a deleted line as well');
+END
+$$;
+
+SELECT shop.key_story('smallint', 'smallint', '-1', '2', '3', '-1');
+SELECT shop.key_story('int', 'integer', '17', '18', '19', '17');
+SELECT shop.key_story('bigint', 'bigint', '9223372036854775807', '-9223372036854775808', '0', '9223372036854775807');
+SELECT shop.key_story('numeric', 'numeric', '17.500', '17.5001', '99999999999999999999999999999999999999', '17.5');
+SELECT shop.key_story('uuid', 'uuid', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12',
+	'00000000-0000-0000-0000-000000000000', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+SELECT shop.key_story('text', 'text', 'SINV-2024/00001', 'it''s "b\ack" — ünïcode, {x}', ' ', 'SINV-2024/00001');
+SELECT shop.key_story('varchar', 'varchar(20)', 'a', 'b', 'A', 'a');
+
+-- 1.0 and 1.00 are one numeric key
+CREATE TABLE shop.scaled (k numeric PRIMARY KEY, customer text, total numeric);
+SELECT loyalty.attach('scaled', 'keys', 'shop.scaled', 'r.k', 'r.customer', '''2024-03-10''::date', amount => 'r.total', evaluate => 'statement') \gset
+INSERT INTO shop.scaled VALUES (1.0, 'scaled', 5);
+UPDATE shop.scaled SET k = 1.00;
+SELECT is(shop.entries('keys', 'scaled'), 'earn 5', 'writing a numeric key with more zeros moves nothing');
+SELECT is((SELECT count(*) FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'scaled'), 1::bigint, 'and is the same document');
+
+-- composite: a company and a number
+CREATE TABLE shop.pair (company text, no integer, customer text, at timestamptz DEFAULT '2024-03-10 12:00+00', total numeric, of_no integer, PRIMARY KEY (company, no));
+CREATE TABLE shop.pair_line (company text, no integer, pos integer, amount numeric, PRIMARY KEY (company, no, pos));
+SELECT lives_ok($$SELECT loyalty.attach('pair', 'keys', 'shop.pair', '(r.company, r.no)', 'r.customer', 'r.at', amount => 'r.total',
+	return_of => 'CASE WHEN r.of_no IS NOT NULL THEN (r.company, r.of_no) END', evaluate => 'statement')$$, 'a composite key is taken');
+INSERT INTO shop.pair (company, no, customer, total) VALUES ('ACME', 17, 'pat', 100), ('ACME, Inc', 17, 'pat', 10);
+SELECT is(loyalty.balance('keys', 'pat'), 110.00, 'composite: two companies may have the same number');
+SELECT set_eq($$SELECT d.doc_key FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'pair'$$,
+	$$VALUES ('(ACME,17)'), ('("ACME, Inc",17)')$$, 'composite: the key is the record''s text');
+INSERT INTO shop.pair (company, no, customer, total, of_no) VALUES ('ACME', 18, 'pat', -40, 17);
+SELECT is(loyalty.balance('keys', 'pat'), 70.00, 'composite: a return finds its sale');
+SELECT is((SELECT root_key FROM loyalty.document WHERE doc_key = '(ACME,18)'), '(ACME,17)', 'composite: by its key');
+UPDATE shop.pair SET no = 117 WHERE company = 'ACME, Inc';
+SELECT is(loyalty.balance('keys', 'pat'), 70.00, 'composite: half of a key may change');
+SELECT is(loyalty.reevaluate('pair', '(ACME,17)', '("ACME, Inc",117)'), 0.00, 'composite: reevaluate() takes the text');
+DELETE FROM shop.pair WHERE no = 18;
+SELECT is(loyalty.balance('keys', 'pat'), 110.00, 'composite: a deleted return gives back');
+SELECT is_empty($$SELECT * FROM loyalty.verify('pair')$$, 'composite: verify finds nothing');
+
+SELECT lives_ok($$SELECT loyalty.attach('pair lines', 'keys', 'shop.pair', '(r.company, r.no)', 'r.customer || '' lined''', 'r.at',
+	lines => 'shop.pair_line', line_parent => '(l.company, l.no)', line_key => '(l.company, l.no, l.pos)', line_amount => 'l.amount',
+	evaluate => 'statement')$$, 'composite keys of lines are taken');
+INSERT INTO shop.pair_line VALUES ('ACME', 17, 1, 30), ('ACME', 17, 2, 12), ('ACME, Inc', 117, 1, 3);
+SELECT is(loyalty.balance('keys', 'pat lined'), 45.00, 'composite: lines find their documents');
+UPDATE shop.pair_line SET company = 'ACME, Inc', no = 117, pos = 2 WHERE company = 'ACME' AND pos = 2;
+SELECT is(shop.booked('pair lines', '(ACME,17)'), 30::numeric, 'composite: a line that moves leaves one document');
+SELECT is(shop.booked('pair lines', '("ACME, Inc",117)'), 15::numeric, 'composite: and comes to the other');
+
+-- key types of customers: the member is the same however the key is typed
+CREATE TABLE shop.cust_int (id integer PRIMARY KEY, customer integer, total numeric);
+CREATE TABLE shop.cust_num (id integer PRIMARY KEY, customer numeric, total numeric);
+CREATE TABLE shop.cust_uuid (id integer PRIMARY KEY, customer uuid, total numeric);
+SELECT loyalty.attach('cust_' || t, 'keys', ('shop.cust_' || t)::regclass, 'r.id', 'r.customer', '''2024-03-10''::date', amount => 'r.total', evaluate => 'statement')
+	AS source FROM unnest('{int,num,uuid}'::text[]) t \g /dev/null
+INSERT INTO shop.cust_int VALUES (1, 4711, 10);
+INSERT INTO shop.cust_num VALUES (1, 4711.00, 20);
+INSERT INTO shop.cust_uuid VALUES (1, 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 30);
+SELECT is(loyalty.balance('keys', '4711'), 30.00, 'an integer and a numeric customer are one member');
+SELECT is(loyalty.balance('keys', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'), 30.00, 'a customer may be a uuid');
+
+-- a NULL key is no document
+CREATE TABLE shop.nullkey (k integer, customer text, total numeric);
+SELECT loyalty.attach('nullkey', 'keys', 'shop.nullkey', 'r.k', 'r.customer', '''2024-03-10''::date', amount => 'r.total', evaluate => 'statement') \gset
+SELECT lives_ok($$INSERT INTO shop.nullkey VALUES (NULL, 'nul', 5)$$, 'a row without a key is the ERP''s business');
+SELECT is(loyalty.balance('keys', 'nul'), 0.00, 'and earns nothing');
+UPDATE shop.nullkey SET k = 1;
+SELECT is(loyalty.balance('keys', 'nul'), 5.00, 'until it has one');
+
+SELECT shop.clean();
+SELECT * FROM finish();
+ROLLBACK;

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Random histories against the oracle.  Needs a running server (PGHOST, PGPORT,
+# PGUSER, PGDATABASE) on which the extension is installed; works in a database
+# of its own, which is removed afterwards unless something failed.
+#
+#	SEED=n		other histories (default: always the same)
+#	HISTORIES=n	how many (default 520; each is played in five variants)
+#	SHRINK=n	how many mismatches to reduce to minimal histories (default 3)
+set -u
+cd "$(dirname "$0")" || exit 1
+
+SEED=${SEED:-20240229}
+HISTORIES=${HISTORIES:-520}
+export SEED HISTORIES
+db=loyalty_random_$$
+passed=0
+failed=0
+
+psql -X -q -v ON_ERROR_STOP=1 -c "CREATE DATABASE $db" || exit 1
+export PGDATABASE=$db
+export PGOPTIONS="${PGOPTIONS:-} -c synchronous_commit=off"
+
+# lines that begin with ok or not ok, counted; the latter shown
+count()
+{
+	local line
+	while IFS= read -r line; do
+		case $line in
+			"ok - "*) passed=$((passed + 1)) ;;
+			"not ok - "*) failed=$((failed + 1)); [ $failed -gt 20 ] || echo "$line" ;;
+			*) echo "# $line" ;;
+		esac
+	done
+}
+
+must()
+{
+	if ! "$@"; then
+		echo "not ok - $*"
+		failed=$((failed + 1))
+	fi
+}
+
+must psql -X -q -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning; CREATE EXTENSION loyalty' -f schema.sql -f oracle.sql
+if [ $failed -eq 0 ]; then
+	echo "# the oracle knows the examples"
+	count < <(psql -X -q -At -f examples.sql 2>&1 || echo "not ok - examples.sql ended early")
+	echo "# tiers: one by one and in bulk"
+	count < <(psql -X -q -At -v seed="$SEED" -f tiers.sql 2>&1 || echo "not ok - tiers.sql ended early")
+	log=$(mktemp)
+	perl histories.pl | tee "$log" | sed '/^[0-9]* passed, [0-9]* failed$/d'
+	if read -r p _ f _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log"); then
+		passed=$((passed + p))
+		failed=$((failed + f))
+	else
+		echo "not ok - histories.pl ended early"
+		failed=$((failed + 1))
+	fi
+	rm -f "$log"
+	echo "# explanations and quotes"
+	count < <(psql -X -q -At -v seed="$SEED" -f answers.sql 2>&1 || echo "not ok - answers.sql ended early")
+fi
+
+if [ $failed -eq 0 ]; then
+	PGDATABASE=postgres psql -X -q -c "DROP DATABASE $db" || failed=1
+else
+	echo "# database $db is kept"
+fi
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -1,0 +1,93 @@
+# A bulk statement may take 300 bytes per document and what work_mem allows.
+#
+# The peak of a backend's memory counts the shared buffers it has touched, so
+# there are few of them here, and what the same statement takes on a table that
+# is not attached is subtracted.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+plan skip_all => 'needs /proc/self/status' unless -r '/proc/self/status';
+
+my $rows = 60_000;
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', q{
+shared_buffers = 2MB
+work_mem = 4MB
+autovacuum = off
+});
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION loyalty;
+	SELECT loyalty.create_program('club', time_zone => 'UTC');
+	SELECT loyalty.set_rule('club', 'base', points => 1, per_amount => 300);
+	CREATE TABLE plain (id integer PRIMARY KEY, customer text, day date, amount numeric);
+	CREATE TABLE invoice (LIKE plain INCLUDING ALL);
+	CREATE TABLE ticket (LIKE plain INCLUDING ALL);
+	SELECT loyalty.attach('invoice', 'club', 'invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.day', amount => 'r.amount');
+	SELECT loyalty.attach('ticket', 'club', 'ticket', key => 'r.id', customer => 'r.customer', doc_date => 'r.day', amount => 'r.amount', evaluate => 'statement');
+	CREATE FUNCTION peak() RETURNS bigint LANGUAGE sql VOLATILE AS
+		$$ SELECT (regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\s+(\d+) kB'))[1]::bigint * 1024 $$;
+});
+
+# growth of the peak by a statement, in a session of its own; a small statement
+# first brings in code and caches
+sub growth
+{
+	my ($small, $big) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		$small;
+		SELECT peak() AS before \\gset
+		$big;
+		SELECT peak() - :before;
+	});
+}
+
+sub per_row
+{
+	my ($name, $table, $customer) = @_;
+	my $insert = "INSERT INTO %s SELECT n, $customer, date '2024-01-01' + n %% 300, 10 + n %% 5000 FROM generate_series(%d, %d) n";
+	my $plain = growth(sprintf($insert, 'plain', 1, 100), sprintf($insert, 'plain', 101, $rows));
+	my $ours = growth(sprintf($insert, $table, 1, 100), sprintf($insert, $table, 101, $rows));
+	my $bytes = ($ours - $plain - 4 * 1024 * 1024) / $rows;
+
+	note(sprintf('%s: plain %.1f MB, attached %.1f MB, %.0f bytes per row, %.0f beyond work_mem',
+		$name, $plain / 1048576, $ours / 1048576, ($ours - $plain) / $rows, $bytes));
+	cmp_ok($bytes, '<=', 300, "$name: memory of a bulk insert");
+	$node->safe_psql('postgres', "TRUNCATE plain");
+	return;
+}
+
+per_row('many members, at commit', 'invoice', q{'C' || n % 20000});
+per_row('many members, at the end of the statement', 'ticket', q{'T' || n % 20000});
+$node->safe_psql('postgres', 'CREATE TABLE again (LIKE plain INCLUDING ALL)');
+$node->safe_psql('postgres', q{SELECT loyalty.attach('again', 'club', 'again', key => 'r.id', customer => 'r.customer', doc_date => 'r.day', amount => 'r.amount')});
+per_row('one member', 'again', q{'HOT'});
+
+is($node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.check()'), '0', 'check() finds nothing');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.pending'), '0', 'nothing waits');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.document'), 3 * $rows, 'all documents are booked');
+
+# nothing may pile up from transaction to transaction either
+my $leak = $node->safe_psql('postgres', q{
+	CREATE PROCEDURE sell(first int, last int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR n IN first .. last LOOP
+			INSERT INTO invoice VALUES (n, 'C' || n % 100, '2024-12-01', 600);
+			COMMIT;
+		END LOOP;
+	END $$;
+	CALL sell(1000001, 1001000);
+	SELECT peak() AS before \gset
+	CALL sell(1001001, 1011000);
+	SELECT peak() - :before;
+});
+cmp_ok($leak, '<=', 2 * 1024 * 1024, '10,000 transactions of one session leave no memory behind');
+
+$node->stop;
+done_testing();
