@@ -82,7 +82,7 @@ END
 $$;
 CALL load(4);
 SELECT story('dan');
--- two-phase commit or not, a temporary table, a cursor, COPY
+-- COPY
 COPY invoice (id, customer, total) FROM stdin;
 200	eve	10
 201	eve	20

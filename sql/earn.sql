@@ -20,9 +20,9 @@ SELECT step, rule, line, calculation, points FROM loyalty.explain('ea invoice', 
 INSERT INTO invoice (id, customer, at, total, currency, rate) VALUES (4, 'asha', '2024-03-04 10:00+05:30', 10, 'USD', 83);
 SELECT step, rule, line, calculation, points FROM loyalty.explain('ea invoice', '4');
 INSERT INTO invoice (id, customer, at, total, currency) VALUES (5, 'asha', '2024-03-05 10:00+05:30', 10, 'USD');
-SELECT source, doc_key, sqlstate, message, attempts FROM loyalty.parked;
+SELECT source, doc_key, sqlstate, message, attempts FROM loyalty.parked WHERE source = 'ea invoice';
 UPDATE invoice SET rate = 84 WHERE id = 5;
-SELECT source, doc_key, sqlstate, message, attempts FROM loyalty.parked;
+SELECT source, doc_key, sqlstate, message, attempts FROM loyalty.parked WHERE source = 'ea invoice';
 SELECT loyalty.balance('ea club', 'asha');
 
 -- 1,999 at 100 per 1,000

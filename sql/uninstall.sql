@@ -29,7 +29,7 @@ UPDATE invoice SET total = 11;
 DELETE FROM invoice WHERE id = 1;
 SELECT * FROM invoice ORDER BY id;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'invoice'::regclass;
-SELECT count(*) FROM pg_namespace WHERE nspname = 'loyalty';
+SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE nspname = 'loyalty';
 -- and comes again, knowing nothing
 CREATE EXTENSION loyalty;
 SELECT count(*) FROM loyalty.program;
@@ -41,4 +41,5 @@ SELECT loyalty.balance('un club', 'ann');
 SELECT * FROM loyalty.check();
 SET client_min_messages = warning;
 DROP EXTENSION loyalty CASCADE;
+DROP SCHEMA loyalty;
 SELECT count(*) FROM invoice;

@@ -40,6 +40,7 @@ extern void loyalty_become(Oid role, LoyaltyIdentity *save);
 extern void loyalty_become_reader(Oid role, LoyaltyIdentity *save);
 extern void loyalty_resume(const LoyaltyIdentity *save);
 extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
+extern int	loyalty_pin_planner(void);
 extern void loyalty_unpin_settings(int nestlevel);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);

@@ -120,6 +120,20 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
 	return nestlevel;
 }
 
+/*
+ * The engine finds rows by their keys.  Its plans are kept, and may be made
+ * while a table is still empty: that must not tie them to scanning it when it
+ * has grown, which in one bulk statement it does.
+ */
+int
+loyalty_pin_planner(void)
+{
+	int			nestlevel = NewGUCNestLevel();
+
+	pin("enable_seqscan", "off");
+	return nestlevel;
+}
+
 void
 loyalty_unpin_settings(int nestlevel)
 {

@@ -271,6 +271,18 @@ start_cluster()
 	export PGHOST="$SCRATCH/socket" PGPORT=5432 PGUSER=postgres
 }
 
+# Wait until the server takes connections: a crash takes it away for a while.
+wait_for_server()
+{
+	local i
+
+	for ((i = 0; i < 120; i++)); do
+		"$PG_BIN/pg_isready" -q && return 0
+		sleep 0.5
+	done
+	return 1
+}
+
 # psql on the cluster, stopping at the first error.
 db()
 {

@@ -124,7 +124,7 @@ judge()
 #   installcheck TIER "other kinds" TEST-DIR EXTENSION OUTPUT-DIR
 installcheck()
 {
-	local tier=$1 others=$2 dir=$3 ext=$4 output=$5 log="$SCRATCH/$1.log" names name before=$FAILED
+	local tier=$1 others=$2 dir=$3 ext=$4 output=$5 log="$SCRATCH/$1.log" names name before=$FAILED code
 
 	names=$(names_of "$SCRATCH/tree/$dir" "$ext")
 	if [ -z "$names" ]; then
@@ -135,9 +135,13 @@ installcheck()
 	as_db timeout -k 10 $LIMIT make -C "$SCRATCH/tree" -s --no-print-directory \
 		PG_CONFIG="$PG_CONFIG" $others TAP_TESTS= installcheck 2>&1 | tee "$log" |
 		grep --line-buffered -Ev '^(SET|(CREATE|DROP|ALTER) DATABASE|\+\+\+ .*|\(using .*|=+ .* =+|)$' || true
+	code=${PIPESTATUS[0]}
 	for name in $names; do
 		judge "$tier" "$name" "$log"
 	done
+	if [ "$code" -ne 0 ] && [ $FAILED -eq "$before" ]; then
+		fail "$tier: make installcheck ended with exit code $code"
+	fi
 	if [ $FAILED -gt $before ]; then
 		show "$output/regression.diffs" 300
 	fi
@@ -204,7 +208,7 @@ tier_pgtap()
 	fi
 	for name in $names; do
 		file="$SCRATCH/tree/test/pgtap/$name.sql"
-		if db -d postgres -c "CREATE DATABASE \"pgtap_$name\" TEMPLATE pgtap_template"; then
+		if wait_for_server && db -d postgres -c "CREATE DATABASE \"pgtap_$name\" TEMPLATE pgtap_template"; then
 			count_tap pgtap "$name" pg_prove --verbose --dbname "pgtap_$name" "$file"
 		else
 			fail "pgtap: $name: no database for it"
@@ -384,6 +388,7 @@ fi
 for tier in $tiers; do
 	say ""
 	say "== $tier"
+	[ -z "$CLUSTER_RUNS" ] || wait_for_server || true
 	if [ -n "$built" ] || [ "$tier" = build ] || [ "$tier" = lint ]; then
 		"tier_$tier"
 	else

@@ -39,22 +39,23 @@ typedef struct Posting
 
 static LoyaltyPlan plan_chain = {
 	.sql = "WITH RECURSIVE chain (seq, prev_seq) AS ("
-	"SELECT e.seq, e.prev_seq FROM loyalty.entry e WHERE e.member_id = $1 AND e.seq = ANY ($2)"
-	" UNION SELECT e.seq, e.prev_seq FROM chain c JOIN loyalty.entry e"
-	" ON e.member_id = $1 AND e.seq = c.prev_seq)"
+	"SELECT e.seq, e.prev_seq FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e"
+	" UNION SELECT e.seq, e.prev_seq FROM chain c CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = c.prev_seq OFFSET 0) e)"
 	" SELECT seq FROM chain ORDER BY seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
 
 static LoyaltyPlan plan_lots = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.lot l"
-	" WHERE l.member_id = $1 AND l.seq = ANY ($2) ORDER BY l.seq",
+	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) l ORDER BY l.seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
 
 static LoyaltyPlan plan_drawn = {
-	.sql = "SELECT a.lot_seq, pg_catalog.sum(a.points) FROM loyalty.allocation a"
-	" WHERE a.member_id = $1 AND a.entry_seq = ANY ($2)"
+	.sql = "SELECT a.lot_seq, pg_catalog.sum(a.points) FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.allocation x WHERE x.member_id = $1 AND x.entry_seq = k.seq OFFSET 0) a"
 	" GROUP BY a.lot_seq HAVING pg_catalog.sum(a.points) < 0 ORDER BY a.lot_seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };

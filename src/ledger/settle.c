@@ -263,6 +263,7 @@ loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
 	LoyaltyIdentity save;
 	Failures	failures = {0, NULL, NULL};
 	bool		pushed = !ActiveSnapshotSet();
+	int			nest;
 	ListCell   *lc;
 
 	if (list == NIL)
@@ -286,10 +287,12 @@ loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
+	nest = loyalty_pin_planner();
 	if (n <= BATCH_DOCUMENTS)
 		run(docs, n, outcome, &failures);
 	else
 		run_many(docs, n, outcome, &failures);
+	loyalty_unpin_settings(nest);
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();

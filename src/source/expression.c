@@ -408,6 +408,51 @@ wanted_sql(LoyaltySource *source, LoyaltyItem item, const char *text, Oid type, 
 }
 
 /*
+ * Text that looks like a number is not one: what a mapping means must not
+ * depend on what the rows happen to hold.
+ */
+static void
+check_type(LoyaltyItem item, Oid type, const char *text)
+{
+	const char *wanted = NULL;
+
+	switch (item)
+	{
+		case ITEM_DOC_DATE:
+			if (type != DATEOID && type != TIMESTAMPOID && type != TIMESTAMPTZOID)
+				wanted = "a date or a timestamp";
+			break;
+		case ITEM_POSTED:
+		case ITEM_FILTER:
+		case ITEM_VOID:
+		case ITEM_ENROL:
+		case ITEM_LINE_FILTER:
+			if (type != BOOLOID)
+				wanted = "boolean";
+			break;
+		case ITEM_AMOUNT:
+		case ITEM_SIGN:
+		case ITEM_RATE:
+		case ITEM_PAID:
+		case ITEM_LINE_QTY:
+		case ITEM_LINE_AMOUNT:
+		case ITEM_LINE_COST:
+			if (TypeCategory(type) != TYPCATEGORY_NUMERIC || type == OIDOID)
+				wanted = "a number";
+			break;
+		default:
+			break;
+	}
+	if (wanted != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("expression \"%s\" must be %s, not %s",
+						loyalty_item_name(item), wanted, format_type_be(type)),
+				 errhint("Write the conversion into the expression."),
+				 internalerrposition(1), internalerrquery(text)));
+}
+
+/*
  * Compile one item of a mapping: check it, and find out what it is.
  */
 LoyaltyExpression *
@@ -452,13 +497,7 @@ loyalty_analyze_expression(LoyaltySource *source, LoyaltyItem item)
 			expr = loyalty_parse_sql(source, item, text, 0, source->header, lines);
 		result->types[i] = exprType((Node *) expr);
 		result->types[i] = getBaseTypeAndTypmod(result->types[i], &typmod);
-		if (item == ITEM_DOC_DATE && result->types[i] != DATEOID &&
-			result->types[i] != TIMESTAMPOID && result->types[i] != TIMESTAMPTZOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("expression \"%s\" must be a date or a timestamp, not %s",
-							loyalty_item_name(item), format_type_be(result->types[i])),
-					 internalerrposition(1), internalerrquery(result->text)));
+		check_type(item, result->types[i], result->text);
 		result->bare[i] = psprintf("(%s\n)", text);
 		result->parts[i] = wanted_sql(source, item, text, result->types[i], &prefix);
 		expr = loyalty_parse_sql(source, item, result->parts[i], prefix, source->header, lines);

@@ -18,7 +18,7 @@ LIMIT 10;
 SELECT * FROM loyalty.tier_ladder ORDER BY threshold;
 
 -- a member with something of everything, but not too much of it
-SELECT m.customer AS customer, c.name AS customer_name
+SELECT m.customer, c.name AS customer_name
 FROM loyalty.entry e JOIN loyalty.member m USING (member_id) JOIN erp.customer c ON c.customer_id::text = m.customer
 GROUP BY m.member_id, c.customer_id
 HAVING count(DISTINCT e.kind) = 3 AND count(*) BETWEEN 10 AND 20
@@ -26,7 +26,7 @@ ORDER BY max(m.qualifying) DESC, m.member_id
 LIMIT 1 \gset
 
 \echo '== Statement of' :customer_name
-SELECT * FROM loyalty.statement('Club', :'customer');
+SELECT seq, occurred_at, kind, doc_key AS document, points, balance FROM loyalty.statement('Club', :'customer');
 
 -- the sale that made somebody Gold
 SELECT d.doc_key AS crossing
@@ -41,7 +41,7 @@ SELECT * FROM loyalty.explain('invoices', :'crossing');
 -- the sale with the most returns, some of them linked by line
 SELECT r.root_key AS returned
 FROM loyalty.document r
-WHERE r.root_key <> '' AND r.state = 'booked'
+WHERE r.root_key <> '' AND r.state = 'booked' AND r.points < 0
 GROUP BY r.root_source_id, r.root_key
 ORDER BY count(*) DESC, min(r.points) DESC, r.root_key
 LIMIT 1 \gset
@@ -57,7 +57,7 @@ ORDER BY d.kind DESC, d.occurred_at, d.doc_key;
 \echo '== What a basket of 250 would earn the same customer now'
 SELECT * FROM loyalty.quote_earn('Club', :'customer', 250);
 
-CREATE TEMPORARY TABLE comparison (what text, wanted text, found text);
+CREATE TEMPORARY TABLE comparison (what text, wanted text, booked text);
 
 -- each posted sale of a known customer is booked, at its amount, and nothing else is
 INSERT INTO comparison
@@ -67,10 +67,10 @@ SELECT 'posted sales of customers', (
 	(SELECT count(*)::text FROM loyalty.document d WHERE d.kind = 'sale' AND d.state = 'booked')
 UNION ALL
 SELECT 'their amount', (
-		SELECT sum(round(l.quantity * l.unit_price * (1 - l.discount / 100), 2))::text
+		SELECT trim_scale(sum(round(l.quantity * l.unit_price * (1 - l.discount / 100), 2)))::text
 		FROM erp.invoice i JOIN erp.invoice_line l USING (invoice_id)
 		WHERE i.kind = 'invoice' AND i.status = 'posted' AND i.customer_id IS NOT NULL),
-	(SELECT sum(d.gross)::text FROM loyalty.document d WHERE d.kind = 'sale' AND d.state = 'booked')
+	(SELECT trim_scale(sum(d.gross))::text FROM loyalty.document d WHERE d.kind = 'sale' AND d.state = 'booked')
 UNION ALL
 SELECT 'families with points outside 0 and what the sale earned', '0', (
 	SELECT count(*)::text

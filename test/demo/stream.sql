@@ -198,7 +198,7 @@ DECLARE
 BEGIN
 	PERFORM setseed(0.42);
 	FOR i IN 1 .. v_invoices LOOP
-		v_at := v_at + interval '1 year' / v_invoices * (0.5 + random());
+		v_at := date_trunc('second', v_at + interval '1 year' / v_invoices * (0.5 + random()));
 		CALL demo.sell(v_at);
 		-- most transactions are one document, some are a few
 		IF random() < 0.8 THEN

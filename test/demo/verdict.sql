@@ -11,7 +11,7 @@ SELECT 'documents that verify() would book otherwise', '0',
 SELECT * FROM loyalty.status();
 
 \echo '== Comparisons'
-SELECT what, wanted, found, CASE WHEN wanted = found THEN 'agrees' ELSE 'DIFFERS' END AS verdict
+SELECT what, wanted, booked, CASE WHEN wanted = booked THEN 'agrees' ELSE 'DIFFERS' END AS verdict
 FROM comparison;
 
 \echo '== check(): violations'
@@ -20,7 +20,7 @@ SELECT * FROM loyalty.check();
 DO $$
 DECLARE
 	v_violations bigint := (SELECT count(*) FROM loyalty.check());
-	v_differences bigint := (SELECT count(*) FROM comparison WHERE wanted IS DISTINCT FROM found);
+	v_differences bigint := (SELECT count(*) FROM comparison WHERE wanted IS DISTINCT FROM booked);
 BEGIN
 	IF v_violations > 0 OR v_differences > 0 THEN
 		RAISE EXCEPTION 'check() found % violations, % comparisons differ', v_violations, v_differences;

@@ -73,13 +73,13 @@ SELECT throws_ok($$SELECT loyalty.member_id('nowhere', 'nobody')$$, 'LY001', NUL
 SELECT throws_ok($$SELECT loyalty.balance('nowhere', 'nobody')$$, 'LY001', NULL, 'balance() of an unknown programme is an error');
 SELECT lives_ok($$SELECT loyalty.enrol('setup', 'ann', '2024-01-05')$$, 'a customer enrols');
 SELECT is(loyalty.enrol('setup', 'ann', '2024-02-05'), loyalty.member_id('setup', 'ann'), 'enrolling again finds the member');
-SELECT is((SELECT joined_on FROM loyalty.member WHERE member_id = loyalty.member_id('setup', 'ann')), '2024-01-05'::date,
+SELECT is((SELECT joined_on FROM shop.member WHERE member_id = loyalty.member_id('setup', 'ann')), '2024-01-05'::date,
 	'the day of joining stays');
 SELECT isnt(loyalty.enrol('session zone', 'ann'), loyalty.member_id('setup', 'ann'), 'another programme, another member');
 SELECT cmp_ok(loyalty.member_id('setup', 'ann'), '<', 9007199254740992, 'a member_id fits a JSON number');
 SELECT cmp_ok(loyalty.member_id('setup', 'ann'), '>', 0::bigint, 'and is positive');
 SELECT throws_ok($$SELECT loyalty.enrol('nowhere', 'ann')$$, 'LY001', NULL, 'enrolling in an unknown programme is an error');
-SELECT throws_ok($$SELECT loyalty.enrol('setup', NULL)$$, '22023', NULL, 'nobody cannot enrol');
+SELECT throws_ok($$SELECT loyalty.enrol('setup', NULL)$$, '22004', NULL, 'nobody cannot enrol');
 
 SELECT shop.clean();
 SELECT * FROM finish();

@@ -6,6 +6,7 @@ SELECT no_plan();
 -- rolled back with everything else
 SET LOCAL client_min_messages = error;
 DROP EXTENSION loyalty CASCADE;
+DROP SCHEMA loyalty;
 SET LOCAL client_min_messages = warning;
 CREATE ROLE lt_dba;
 CREATE ROLE lt_erp;
@@ -43,6 +44,12 @@ INSERT INTO erp.secret VALUES ('ann', true), ('bob', false);
 CREATE TABLE erp.ticket (id integer PRIMARY KEY, customer text, at timestamptz DEFAULT '2024-03-10 12:00+00', total numeric);
 GRANT USAGE ON SCHEMA erp TO lt_cashier;
 GRANT SELECT, INSERT, UPDATE, DELETE ON erp.ticket TO lt_cashier;
+-- an extension that no superuser owns can run expressions only as roles that its owner may become
+SELECT throws_ok($$SELECT loyalty.attach('ticket', 'own', 'erp.ticket', 'r.id', 'r.customer', 'r.at', amount => 'r.total')$$,
+	'42501', NULL, 'a table of a role that the extension''s owner may not become is refused');
+RESET ROLE;
+GRANT lt_erp TO lt_dba;
+SET LOCAL ROLE lt_erp;
 SELECT loyalty.attach('ticket', 'own', 'erp.ticket', 'r.id', 'r.customer', 'r.at', amount => 'r.total',
 	filter => '(SELECT s.is_member FROM erp.secret s WHERE s.customer = r.customer)',
 	channel => 'current_user::text') \gset
@@ -117,6 +124,7 @@ SELECT is((SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE 
 SELECT lives_ok($$SELECT loyalty.create_roles()$$, 'and can be called again');
 CREATE ROLE lt_new;
 GRANT loyalty_admin TO lt_new;
+GRANT lt_new TO lt_dba;
 CREATE SCHEMA erp2 AUTHORIZATION lt_new;
 SET LOCAL ROLE lt_new;
 CREATE TABLE erp2.ticket (id integer PRIMARY KEY, customer text, at timestamptz DEFAULT '2024-03-10 12:00+00', total numeric);

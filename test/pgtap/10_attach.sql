@@ -21,11 +21,12 @@ SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.nope'$$, '42703', 'unknown column in amount');
 SELECT shop.refused(format($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', %I => 'r.nope'$$, a), '42703', 'unknown column in ' || a)
 	FROM unnest('{filter,sign,company,currency,rate,paid_by_points,return_of,void,channel,enrol}'::text[]) a;
-SELECT shop.refused(format($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_amount => 'l.amount', %I => 'l.nope'$$, a), '42703', 'unknown column in ' || a)
-	FROM unnest('{line_key,line_filter,line_product,line_category,line_qty,line_cost,line_return_of}'::text[]) a;
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.nope', line_amount => 'l.amount'$$, '42703', 'unknown column in line_parent');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_amount => 'l.nope'$$, '42703', 'unknown column in line_amount');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'l.amount', lines => 'shop.line', line_parent => 'l.invoice'$$, '42P01', 'a header expression does not see l');
+SELECT shop.refused(format($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.amount', %I => 'l.nope'$$, a), '42703', 'unknown column in ' || a)
+	FROM unnest('{line_filter,line_product,line_category,line_qty,line_cost,line_return_of}'::text[]) a;
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.nope', line_amount => 'l.amount'$$, '42703', 'unknown column in line_key');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.nope', line_key => 'l.id', line_amount => 'l.amount'$$, '42703', 'unknown column in line_parent');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.nope'$$, '42703', 'unknown column in line_amount');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'l.amount', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id'$$, '42P01', 'a header expression does not see l');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'x.total'$$, '42P01', 'an unknown table alias');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'frobnicate(r.total)'$$, '42883', 'an unknown function');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => '(SELECT t.v FROM shop.nowhere t)'$$, '42P01', 'an unknown table in a sub-select');
@@ -37,8 +38,8 @@ SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.to
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', filter => 'r.note'$$, '42804', 'filter that is no boolean');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', void => 'r.id'$$, '42804', 'void that is no boolean');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', rate => 'r.cancelled'$$, '42804', 'rate that is no number');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_amount => 'l.product'$$, '42804', 'line_amount that is no number');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.product = ''x''', line_amount => 'l.amount'$$, '42804', 'line_parent of another type than key');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.product'$$, '42804', 'line_amount that is no number');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.product = ''x''', line_key => 'l.id', line_amount => 'l.amount'$$, '42804', 'line_parent of another type than key');
 
 -- not one expression
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total +'$$, '42601', 'half an expression');
@@ -56,11 +57,11 @@ SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => '$1'$$, '42P02', 'a parameter');
 
 -- not an expression of one row
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'sum(r.total)'$$, '42803', 'an aggregate');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', posted => 'count(*) > 0', amount => 'r.total'$$, '42803', 'an aggregate in posted');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_amount => 'max(l.amount)'$$, '42803', 'an aggregate over lines');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'row_number() OVER ()'$$, '42P20', 'a window function');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'generate_series(1, 3)'$$, '0A000', 'a function that returns a set');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'sum(r.total)'$$, '42809', 'an aggregate');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', posted => 'count(*) > 0', amount => 'r.total'$$, '42809', 'an aggregate in posted');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'max(l.amount)'$$, '42809', 'an aggregate over lines');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'row_number() OVER ()'$$, '42809', 'a window function');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'generate_series(1, 3)'$$, '42809', 'a function that returns a set');
 
 -- arguments
 SELECT throws_ok($$SELECT loyalty.attach('bad', 'at', 'shop.nowhere', 'r.id', 'r.customer', 'r.at', amount => 'r.total')$$, '42P01', NULL, 'a table that is not there');
@@ -70,18 +71,19 @@ SELECT throws_ok(format($$SELECT loyalty.attach(source => %s, program => %s, hea
 		CASE a WHEN 1 THEN 'NULL' ELSE quote_literal('bad') END, CASE a WHEN 2 THEN 'NULL' ELSE quote_literal('at') END,
 		CASE a WHEN 3 THEN 'NULL' ELSE quote_literal('shop.invoice') END, CASE a WHEN 4 THEN 'NULL' ELSE quote_literal('r.id') END,
 		CASE a WHEN 5 THEN 'NULL' ELSE quote_literal('r.customer') END, CASE a WHEN 6 THEN 'NULL' ELSE quote_literal('r.at') END),
-	'22023', NULL, 'required argument ' || a || ' is NULL') FROM generate_series(1, 6) a;
+	'22004', NULL, 'required argument ' || a || ' is NULL') FROM generate_series(1, 6) a;
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at'$$, '22023', 'neither an amount nor lines with one');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', evaluate => 'never'$$, '22023', 'an unknown evaluate');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', on_error => 'ignore'$$, '22023', 'an unknown on_error');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', unlinked => 'positive'$$, '22023', 'an unknown unlinked');
-SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', lines => 'shop.line'$$, '22023', 'lines without line_parent');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', lines => 'shop.line'$$, '22004', 'lines without line_parent');
+SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_amount => 'l.amount'$$, '22004', 'lines without line_key');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', line_parent => 'l.invoice'$$, '22023', 'line_parent without lines');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', line_amount => 'l.amount'$$, '22023', 'line_amount without lines');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', return_of => 'r.return_of', return_source => 'nowhere'$$, 'LY001', 'an unknown return_source');
 CREATE VIEW shop.invoice_view AS SELECT * FROM shop.invoice;
 SELECT throws_ok($$SELECT loyalty.attach('bad', 'at', 'shop.invoice_view', 'r.id', 'r.customer', 'r.at', amount => 'r.total')$$, '42809', NULL, 'a view');
-SELECT throws_ok($$SELECT loyalty.attach('bad', 'at', 'shop.invoice', 'r.id', 'r.customer', 'r.at', lines => 'shop.invoice_view', line_parent => 'l.id', line_amount => 'l.total')$$, '42809', NULL, 'a view for lines');
+SELECT throws_ok($$SELECT loyalty.attach('bad', 'at', 'shop.invoice', 'r.id', 'r.customer', 'r.at', lines => 'shop.invoice_view', line_parent => 'l.id', line_key => 'l.id', line_amount => 'l.total')$$, '42809', NULL, 'a view for lines');
 
 SELECT is_empty($$SELECT FROM loyalty.source WHERE name = 'bad'$$, 'what was refused left no source');
 SELECT is_empty($$SELECT FROM pg_trigger WHERE tgrelid IN ('shop.invoice'::regclass, 'shop.line'::regclass)$$, 'nor a trigger');
@@ -95,9 +97,9 @@ SELECT lives_ok($$SELECT loyalty.attach('full', 'at', 'shop.invoice', 'r.id', 'u
 INSERT INTO shop.line (id, invoice, category, amount) VALUES (1, 1, 'freight', 10);
 INSERT INTO shop.invoice (id, customer, total, currency) VALUES (1, 'ann', 110, 'EUR');
 SELECT is(loyalty.balance('at', 'ANN'), 100.00, 'its expressions are evaluated');
-SELECT is((SELECT channel FROM loyalty.document WHERE doc_key = '1'), 'web', 'a constant is an expression too');
+SELECT is((SELECT channel FROM shop.document WHERE doc_key = '1'), 'web', 'a constant is an expression too');
 INSERT INTO shop.invoice (id, customer, total, company, currency) VALUES (2, 'ann', 40, 'internal', 'EUR');
-SELECT is_empty($$SELECT FROM loyalty.document WHERE doc_key = '2'$$, 'rows that the filter leaves out are not known');
+SELECT is_empty($$SELECT FROM shop.document WHERE doc_key = '2'$$, 'rows that the filter leaves out are not known');
 UPDATE shop.invoice SET company = NULL WHERE id = 2;
 SELECT is(loyalty.balance('at', 'ANN'), 140.00, 'a row that comes into scope earns');
 UPDATE shop.invoice SET company = 'internal' WHERE id = 2;

@@ -17,13 +17,13 @@ BEGIN
 		evaluate => ''statement'')', 'k_' || name, prg, tab);
 	EXECUTE format('INSERT INTO %s (k, customer, total) VALUES (%L, %L, 100)', tab, k1, name);
 	RETURN NEXT is(loyalty.balance(prg, name), 100.00, name || ': a document earns');
-	RETURN NEXT is((SELECT d.doc_key FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'k_' || key_story.name),
+	RETURN NEXT is((SELECT d.doc_key FROM shop.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'k_' || key_story.name),
 		text1, name || ': its key as text');
 	EXECUTE format('UPDATE %s SET total = 90 WHERE k = %L', tab, k1);
 	RETURN NEXT is(loyalty.balance(prg, name), 90.00, name || ': a change finds it');
 	EXECUTE format('INSERT INTO %s (k, customer, total, of) VALUES (%L, %L, -30, %L)', tab, k2, name, k1);
 	RETURN NEXT is(loyalty.balance(prg, name), 60.00, name || ': a return finds it');
-	RETURN NEXT is((SELECT d.root_key FROM loyalty.document d JOIN loyalty.source s USING (source_id)
+	RETURN NEXT is((SELECT d.root_key FROM shop.document d JOIN loyalty.source s USING (source_id)
 		WHERE s.name = 'k_' || key_story.name AND d.kind = 'return'), text1, name || ': the family is the sale''s');
 	RETURN NEXT is((SELECT e.points FROM loyalty.explain('k_' || name, text1) e ORDER BY e.step DESC LIMIT 1), 90::numeric,
 		name || ': explain() takes the key as text');
@@ -65,7 +65,7 @@ SELECT loyalty.attach('scaled', 'keys', 'shop.scaled', 'r.k', 'r.customer', '''2
 INSERT INTO shop.scaled VALUES (1.0, 'scaled', 5);
 UPDATE shop.scaled SET k = 1.00;
 SELECT is(shop.entries('keys', 'scaled'), 'earn 5', 'writing a numeric key with more zeros moves nothing');
-SELECT is((SELECT count(*) FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'scaled'), 1::bigint, 'and is the same document');
+SELECT is((SELECT count(*) FROM shop.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'scaled'), 1::bigint, 'and is the same document');
 
 -- composite: a company and a number
 CREATE TABLE shop.pair (company text, no integer, customer text, at timestamptz DEFAULT '2024-03-10 12:00+00', total numeric, of_no integer, PRIMARY KEY (company, no));
@@ -74,11 +74,11 @@ SELECT lives_ok($$SELECT loyalty.attach('pair', 'keys', 'shop.pair', '(r.company
 	return_of => 'CASE WHEN r.of_no IS NOT NULL THEN (r.company, r.of_no) END', evaluate => 'statement')$$, 'a composite key is taken');
 INSERT INTO shop.pair (company, no, customer, total) VALUES ('ACME', 17, 'pat', 100), ('ACME, Inc', 17, 'pat', 10);
 SELECT is(loyalty.balance('keys', 'pat'), 110.00, 'composite: two companies may have the same number');
-SELECT set_eq($$SELECT d.doc_key FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'pair'$$,
+SELECT set_eq($$SELECT d.doc_key FROM shop.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'pair'$$,
 	$$VALUES ('(ACME,17)'), ('("ACME, Inc",17)')$$, 'composite: the key is the record''s text');
 INSERT INTO shop.pair (company, no, customer, total, of_no) VALUES ('ACME', 18, 'pat', -40, 17);
 SELECT is(loyalty.balance('keys', 'pat'), 70.00, 'composite: a return finds its sale');
-SELECT is((SELECT root_key FROM loyalty.document WHERE doc_key = '(ACME,18)'), '(ACME,17)', 'composite: by its key');
+SELECT is((SELECT root_key FROM shop.document WHERE doc_key = '(ACME,18)'), '(ACME,17)', 'composite: by its key');
 UPDATE shop.pair SET no = 117 WHERE company = 'ACME, Inc';
 SELECT is(loyalty.balance('keys', 'pat'), 70.00, 'composite: half of a key may change');
 SELECT is(loyalty.reevaluate('pair', '(ACME,17)', '("ACME, Inc",117)'), 0.00, 'composite: reevaluate() takes the text');

@@ -37,7 +37,7 @@ SELECT is(shop.entries('cap', 'draft'), 'earn 50', 'the same amount with more ze
 UPDATE shop.invoice SET channel = 'web' WHERE id = 2;
 SELECT loyalty.settle() \gset
 SELECT is(shop.entries('cap', 'draft'), 'earn 50', 'another channel: no entry');
-SELECT is((SELECT channel FROM loyalty.document WHERE doc_key = '2'), 'web', 'but it is known');
+SELECT is((SELECT channel FROM shop.document WHERE doc_key = '2'), 'web', 'but it is known');
 
 -- posted, draft, edited, posted
 INSERT INTO shop.invoice (id, customer, total) VALUES (3, 'edit', 100);
@@ -45,7 +45,7 @@ SELECT loyalty.settle() \gset
 UPDATE shop.invoice SET state = 'draft' WHERE id = 3;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('cap', 'edit'), 0.00, 'back to draft: the points go back');
-SELECT is((SELECT state FROM loyalty.document WHERE doc_key = '3'), 'withdrawn', 'the document is withdrawn');
+SELECT is((SELECT state FROM shop.document WHERE doc_key = '3'), 'withdrawn', 'the document is withdrawn');
 UPDATE shop.invoice SET total = 120 WHERE id = 3;
 SELECT loyalty.settle() \gset
 UPDATE shop.invoice SET state = 'posted' WHERE id = 3;
@@ -61,7 +61,7 @@ UPDATE shop.invoice SET total = 1 WHERE id = 3;
 UPDATE shop.invoice SET total = 125 WHERE id = 3;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('cap', 'edit'), 125.00, 'there and back: nothing');
-SELECT is((SELECT last_seq FROM loyalty.member WHERE customer = 'edit'), 4::bigint, 'not even an entry');
+SELECT is((SELECT last_seq FROM shop.member WHERE customer = 'edit'), 4::bigint, 'not even an entry');
 
 -- amount and customer edited after posting
 UPDATE shop.invoice SET total = 80 WHERE id = 3;
@@ -71,7 +71,7 @@ UPDATE shop.invoice SET customer = 'edit2' WHERE id = 3;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('cap', 'edit'), 0.00, 'another customer: the old one loses the points');
 SELECT is(loyalty.balance('cap', 'edit2'), 80.00, 'the new one gets them');
-SELECT is((SELECT string_agg(m.customer || ' ' || d.state, ', ' ORDER BY m.customer) FROM loyalty.document d JOIN loyalty.member m USING (member_id)
+SELECT is((SELECT string_agg(m.customer || ' ' || d.state, ', ' ORDER BY m.customer) FROM shop.document d JOIN shop.member m USING (member_id)
 	WHERE d.doc_key = '3'), 'edit withdrawn, edit2 booked', 'the old booking is withdrawn');
 UPDATE shop.invoice SET customer = 'edit', total = 90 WHERE id = 3;
 SELECT loyalty.settle() \gset
@@ -80,7 +80,7 @@ SELECT is(loyalty.balance('cap', 'edit2'), 0.00, 'nothing is left behind');
 UPDATE shop.invoice SET at = '2024-02-01 12:00+00' WHERE id = 3;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('cap', 'edit'), 90.00, 'another date moves no points');
-SELECT is((SELECT occurred_at FROM loyalty.document d JOIN loyalty.member m USING (member_id) WHERE doc_key = '3' AND m.customer = 'edit'),
+SELECT is((SELECT occurred_at FROM shop.document d JOIN shop.member m USING (member_id) WHERE doc_key = '3' AND m.customer = 'edit'),
 	'2024-02-01 12:00+00'::timestamptz, 'but is known');
 
 -- cancelled, deleted
@@ -128,7 +128,7 @@ SELECT is(loyalty.balance('cap', 'swap2'), 20.00, 'and the second');
 -- guest
 INSERT INTO shop.invoice (id, customer, total) VALUES (11, NULL, 100);
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'a guest''s document is no error');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and is not parked');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and is not parked');
 UPDATE shop.invoice SET customer = 'guest' WHERE id = 11;
 SELECT loyalty.settle() \gset
 SELECT is(shop.entries('cap', 'guest'), 'earn 100', 'a guest''s document that is claimed later earns');
@@ -139,7 +139,7 @@ SELECT is(loyalty.balance('cap', 'guest'), 0.00, 'and may become a guest''s agai
 -- NULLs that ERPs write before they know better
 INSERT INTO shop.invoice (id, customer, total, state) VALUES (12, 'nul', NULL, 'posted'), (13, 'nul', 10, NULL);
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'NULL for amount or state is no error');
-SELECT is_empty($$SELECT * FROM loyalty.pending$$, 'and parks nothing');
+SELECT is_empty($$SELECT * FROM shop.pending$$, 'and parks nothing');
 SELECT is(loyalty.balance('cap', 'nul'), 0.00, 'and earns nothing');
 UPDATE shop.invoice SET total = 30 WHERE id = 12;
 SELECT loyalty.settle() \gset
@@ -184,11 +184,11 @@ SET LOCAL client_min_messages = error;
 INSERT INTO shop.invoice (id, customer, total) VALUES (130, 'nan', 'NaN'), (131, 'inf', 'Infinity'), (132, 'inf', '-Infinity'), (133, 'huge', 1e200), (134, 'fine', 7);
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'NaN, infinite and absurd amounts do not fail the transaction');
 SELECT is(loyalty.balance('cap', 'fine'), 7.00, 'nor the document beside them');
-SELECT set_eq($$SELECT doc_key FROM loyalty.pending WHERE reason = 'parked'$$, '{130,131,132,133}'::text[], 'they are parked');
-SELECT is_empty($$SELECT FROM loyalty.member WHERE customer IN ('nan', 'inf', 'huge') AND (balance <> 0 OR qualifying <> 0)$$, 'and count nowhere');
+SELECT set_eq($$SELECT doc_key FROM shop.pending WHERE reason = 'parked'$$, '{130,131,132,133}'::text[], 'they are parked');
+SELECT is_empty($$SELECT FROM shop.member WHERE customer IN ('nan', 'inf', 'huge') AND (balance <> 0 OR qualifying <> 0)$$, 'and count nowhere');
 UPDATE shop.invoice SET total = 1 WHERE id BETWEEN 130 AND 133;
 SELECT loyalty.settle() \gset
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'a correction takes them out again');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'a correction takes them out again');
 SELECT is(loyalty.balance('cap', 'inf'), 2.00, 'and they earn');
 
 SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'after all this verify finds nothing');

@@ -23,7 +23,7 @@ SELECT is(shop.entries('ln', 'hdr1'), 'earn 42', 'and one entry');
 -- lines before their header
 INSERT INTO shop.line (id, invoice, amount) VALUES (5, 3, 30), (6, 3, 12);
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'lines whose header is not there are no error');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and park nothing');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and park nothing');
 INSERT INTO shop.invoice (id, customer) VALUES (3, 'lin');
 SELECT loyalty.settle() \gset
 SELECT is(shop.entries('ln', 'lin'), 'earn 42', 'they earn when the header comes');

@@ -35,14 +35,14 @@ BEGIN
 	PERFORM loyalty.settle();
 END
 $$;
-SELECT is((SELECT count(*) FROM loyalty.entry WHERE member_id = loyalty.member_id('bulk', 'one by one')), 40::bigint, 'forty entries one by one');
+SELECT is((SELECT count(*) FROM shop.entry WHERE member_id = loyalty.member_id('bulk', 'one by one')), 40::bigint, 'forty entries one by one');
 SELECT results_eq(
-	$$SELECT seq, kind, points, occurred_at FROM loyalty.entry WHERE member_id = loyalty.member_id('bulk', 'in bulk') ORDER BY seq$$,
-	$$SELECT seq, kind, points, occurred_at FROM loyalty.entry WHERE member_id = loyalty.member_id('bulk', 'one by one') ORDER BY seq$$,
+	$$SELECT seq, kind, points, occurred_at FROM shop.entry WHERE member_id = loyalty.member_id('bulk', 'in bulk') ORDER BY seq$$,
+	$$SELECT seq, kind, points, occurred_at FROM shop.entry WHERE member_id = loyalty.member_id('bulk', 'one by one') ORDER BY seq$$,
 	'forty documents in one statement give the same entries as one by one');
 SELECT results_eq(
-	$$SELECT seq, kind, points, occurred_at FROM loyalty.entry WHERE member_id = loyalty.member_id('bulk', 'halves') ORDER BY seq$$,
-	$$SELECT seq, kind, points, occurred_at FROM loyalty.entry WHERE member_id = loyalty.member_id('bulk', 'one by one') ORDER BY seq$$,
+	$$SELECT seq, kind, points, occurred_at FROM shop.entry WHERE member_id = loyalty.member_id('bulk', 'halves') ORDER BY seq$$,
+	$$SELECT seq, kind, points, occurred_at FROM shop.entry WHERE member_id = loyalty.member_id('bulk', 'one by one') ORDER BY seq$$,
 	'so do two halves');
 -- the same day: the key decides
 INSERT INTO shop.invoice (id, customer, total) VALUES (12, 'tie', 60), (11, 'tie', 90), (10, 'tie', 30);
@@ -52,13 +52,13 @@ SELECT is(shop.entries('bulk', 'tie'), 'earn 30, earn 180, earn 120', 'at one in
 -- a member many times, members many
 INSERT INTO shop.invoice (id, customer, total) SELECT 10000 + i, 'crowd ' || i % 700, 1 FROM generate_series(1, 7000) i;
 SELECT is(loyalty.settle(), 7000::bigint, 'seven thousand documents in one statement');
-SELECT is((SELECT count(*) FROM loyalty.member WHERE customer LIKE 'crowd%' AND balance = 10), 700::bigint, 'seven hundred members with ten points each');
+SELECT is((SELECT count(*) FROM shop.member WHERE customer LIKE 'crowd%' AND balance = 10), 700::bigint, 'seven hundred members with ten points each');
 INSERT INTO shop.invoice (id, customer, total) SELECT 20000 + i, 'heavy', 1 FROM generate_series(1, 5000) i;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('bulk', 'heavy'), 99.00 + 200 * 2 + 4701 * 3, 'five thousand documents of one member climb the tiers one by one');
 DELETE FROM shop.invoice WHERE id > 10000;
 SELECT loyalty.settle() \gset
-SELECT is((SELECT count(*) FROM loyalty.member WHERE customer = 'heavy' OR customer LIKE 'crowd%' AND balance <> 0), 1::bigint, 'deleted in one statement');
+SELECT is((SELECT count(*) FROM shop.member WHERE customer = 'heavy' OR customer LIKE 'crowd%' AND balance <> 0), 1::bigint, 'deleted in one statement');
 SELECT is(loyalty.balance('bulk', 'heavy'), 0.00, 'all is given back');
 
 -- a statement that touches no row
@@ -93,10 +93,10 @@ SELECT is(loyalty.reevaluate('inv', '60'), 40.00, 'reevaluate repairs it');
 SAVEPOINT a;
 TRUNCATE shop.invoice;
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'TRUNCATE is no error');
-SELECT cmp_ok((SELECT count(*) FROM loyalty.document d WHERE d.state = 'booked') , '=',
+SELECT cmp_ok((SELECT count(*) FROM shop.document d WHERE d.state = 'booked') , '=',
 	(SELECT count(*) FROM loyalty.verify('inv')), 'what TRUNCATE took is either given back or found by verify');
 SELECT lives_ok($$SELECT loyalty.reevaluate('inv', VARIADIC (SELECT coalesce(array_agg(doc_key), '{}') FROM loyalty.verify('inv')))$$, 'and can be repaired');
-SELECT is((SELECT sum(balance) FROM loyalty.member), 0.00, 'no points remain of documents that are gone');
+SELECT is((SELECT sum(balance) FROM shop.member), 0.00, 'no points remain of documents that are gone');
 SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'verify is content then');
 INSERT INTO shop.invoice (id, customer, total) VALUES (1, 'copy', 15);
 SELECT loyalty.settle() \gset

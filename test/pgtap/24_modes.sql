@@ -37,15 +37,15 @@ SELECT is(loyalty.balance('md', 'bob'), 10.00, 'and it is booked');
 SET LOCAL client_min_messages = error;
 INSERT INTO shop.now VALUES (10, 'zero', 10, 0), (11, 'zero', 10, 2);
 SELECT is(loyalty.balance('md', 'zero'), 5.00, 'park: the document beside the failing one is booked');
-SELECT results_eq($$SELECT s.name, p.doc_key, p.reason, p.sqlstate, p.message FROM loyalty.pending p JOIN loyalty.source s USING (source_id)$$,
+SELECT results_eq($$SELECT s.name, p.doc_key, p.reason, p.sqlstate, p.message FROM shop.pending p JOIN loyalty.source s USING (source_id)$$,
 	$$VALUES ('now', '10', 'parked', '22012', 'division by zero')$$, 'the failing one is parked with its error');
 SELECT isnt_empty($$SELECT FROM loyalty.parked$$, 'and is to be seen in loyalty.parked');
 SELECT is(loyalty.retry_parked(), 1::bigint, 'retry_parked() takes it');
-SELECT results_eq($$SELECT doc_key, sqlstate FROM loyalty.pending$$, $$VALUES ('10', '22012')$$, 'it fails again and stays, once');
-SELECT cmp_ok((SELECT attempts FROM loyalty.pending), '>=', 2, 'its attempts are counted');
+SELECT results_eq($$SELECT doc_key, sqlstate FROM shop.pending$$, $$VALUES ('10', '22012')$$, 'it fails again and stays, once');
+SELECT cmp_ok((SELECT attempts FROM shop.pending), '>=', 2, 'its attempts are counted');
 UPDATE shop.now SET qty = 5 WHERE id = 10;
 SELECT is(loyalty.balance('md', 'zero'), 7.00, 'a correction books it');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and clears the parking place');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and clears the parking place');
 -- cured by what is not seen by any trigger
 INSERT INTO shop.now VALUES (12, 'cure', 10, 0);
 ALTER TABLE shop.now DISABLE TRIGGER USER;
@@ -54,10 +54,10 @@ ALTER TABLE shop.now ENABLE TRIGGER USER;
 SELECT is(loyalty.balance('md', 'cure'), 0.00, 'cured behind our back');
 SELECT is(loyalty.retry_parked('now'), 1::bigint, 'retry_parked(source)');
 SELECT is(loyalty.balance('md', 'cure'), 10.00, 'books it');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and clears it');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and clears it');
 INSERT INTO shop.now VALUES (13, 'cure', 10, 0);
 DELETE FROM shop.now WHERE id = 13;
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'a parked document that is deleted waits no longer');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'a parked document that is deleted waits no longer');
 -- a booked document that begins to fail keeps its booking
 UPDATE shop.now SET qty = 0 WHERE id = 1;
 SELECT is(loyalty.balance('md', 'ann'), 12.00, 'a booked document that begins to fail keeps its points');
@@ -66,8 +66,8 @@ SELECT is(loyalty.balance('md', 'ann'), 6.00, 'until it can be read again');
 SELECT throws_ok($$SELECT loyalty.retry_parked('nowhere')$$, 'LY001', NULL, 'retry_parked() of an unknown source is an error');
 INSERT INTO shop.now SELECT 20 + i, 'some', 10, 0 FROM generate_series(1, 5) i;
 SELECT is(loyalty.retry_parked('now', 2), 2::bigint, 'retry_parked(source, n) takes n');
-SELECT is((SELECT count(DISTINCT doc_key) FROM loyalty.pending), 5::bigint, 'none is lost on the way');
-SELECT is((SELECT count(*) FROM loyalty.pending), 5::bigint, 'nor doubled');
+SELECT is((SELECT count(DISTINCT doc_key) FROM shop.pending), 5::bigint, 'none is lost on the way');
+SELECT is((SELECT count(*) FROM shop.pending), 5::bigint, 'nor doubled');
 DELETE FROM shop.now WHERE id > 20;
 
 -- on_error raise
@@ -81,7 +81,7 @@ INSERT INTO shop.strict VALUES (1, 'str', 10, 0);
 SELECT throws_ok($$SELECT loyalty.settle()$$, '22012', NULL, 'raise: settle() fails');
 ROLLBACK TO a;
 SELECT is(loyalty.settle(), 0::bigint, 'rolled back, nothing waits');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and nothing is parked');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and nothing is parked');
 
 -- nothing to do
 SELECT is(loyalty.retry_parked(), 0::bigint, 'no parked document, no work');

@@ -90,13 +90,13 @@ INSERT INTO shop.sale (id, customer, total, of) VALUES (2006, 'car', -1, 2001);
 SELECT is(loyalty.balance('carry', 'car'), 3.00, 'a return of a third takes the point that it completed: 3 2/3');
 DELETE FROM shop.sale WHERE id BETWEEN 2001 AND 2006;
 SELECT is(loyalty.balance('carry', 'car'), 0.00, 'all gone: nothing is left of the points');
-SELECT is((SELECT coalesce(carry[1], 0) FROM loyalty.member WHERE customer = 'car'), 0::numeric, 'nor of the fractions');
+SELECT is((SELECT coalesce(carry[1], 0) FROM shop.member WHERE customer = 'car'), 0::numeric, 'nor of the fractions');
 -- many small ones lose nothing
 INSERT INTO shop.sale (id, customer, total) SELECT 3000 + i, 'small', 0.1 FROM generate_series(1, 100) i;
 SELECT is(loyalty.balance('carry', 'small'), 3.00, 'a hundred times 0.1 at 1 per 3 are 3 1/3');
 INSERT INTO shop.sale (id, customer, total) VALUES (3200, 'small', 2);
 SELECT is(loyalty.balance('carry', 'small'), 4.00, 'two more complete the fourth');
-SELECT is_empty($$SELECT * FROM loyalty.verify('carry')$$, 'verify agrees');
+SELECT is_empty($$SELECT * FROM loyalty.verify('carry') WHERE doc_key::integer > 2000$$, 'verify agrees');
 
 SELECT shop.clean();
 SELECT * FROM finish();

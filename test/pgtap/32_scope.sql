@@ -93,18 +93,18 @@ INSERT INTO shop.invoice (id, customer, total, currency, rate, points_paid) VALU
 SELECT is(loyalty.balance('cur', 'paid'), 40.00, 'the part paid with points is converted as well');
 INSERT INTO shop.invoice (id, customer, total, currency, rate) VALUES (15, 'norate', 100, 'CHF', NULL);
 SELECT is(loyalty.balance('cur', 'norate'), 0.00, 'without a rate nothing is booked');
-SELECT results_eq($$SELECT doc_key, reason FROM loyalty.pending$$, $$VALUES ('15', 'parked')$$, 'the document is parked');
-SELECT isnt_empty($$SELECT FROM loyalty.pending WHERE message ~ 'CHF'$$, 'for want of a rate for its currency');
+SELECT results_eq($$SELECT doc_key, reason FROM shop.pending$$, $$VALUES ('15', 'parked')$$, 'the document is parked');
+SELECT isnt_empty($$SELECT FROM shop.pending WHERE message ~ 'CHF'$$, 'for want of a rate for its currency');
 UPDATE shop.invoice SET rate = 1.05 WHERE id = 15;
 SELECT is(loyalty.balance('cur', 'norate'), 105.00, 'the rate comes: it is booked');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and waits no longer');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and waits no longer');
 UPDATE shop.invoice SET rate = 0.91 WHERE id = 12;
 SELECT is(loyalty.balance('cur', 'usd'), 91.00, 'a corrected rate corrects the points');
 SELECT loyalty.detach('cur') \gset
 SELECT shop.attach('cur2', 'cur', currency => 'r.currency', evaluate => 'statement') \gset
 INSERT INTO shop.invoice (id, customer, total, currency) VALUES (16, 'nomap', 100, 'USD'), (17, 'nomap', 5, 'EUR');
 SELECT is(loyalty.balance('cur', 'nomap'), 5.00, 'without a mapped rate other currencies are not taken for the programme''s');
-SELECT set_eq($$SELECT doc_key FROM loyalty.pending$$, '{16}'::text[], 'but parked');
+SELECT set_eq($$SELECT doc_key FROM shop.pending$$, '{16}'::text[], 'but parked');
 DELETE FROM shop.invoice WHERE id = 16;
 SELECT loyalty.detach('cur2') \gset
 
@@ -115,7 +115,7 @@ SELECT shop.attach('expl', 'expl', evaluate => 'statement') \gset
 INSERT INTO shop.invoice (id, customer, total) VALUES (21, 'exp', 100);
 SELECT is(loyalty.member_id('expl', 'exp'), NULL::bigint, 'explicit: a document makes nobody a member');
 SELECT is(loyalty.balance('expl', 'exp'), 0.00, 'and earns nothing');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'nor does it wait');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'nor does it wait');
 SELECT loyalty.enrol('expl', 'exp', '2024-01-01') \gset
 INSERT INTO shop.invoice (id, customer, total) VALUES (22, 'exp', 50);
 SELECT is(shop.booked('expl', '22'), 50::numeric, 'once enrolled, documents earn');
@@ -129,12 +129,12 @@ INSERT INTO shop.customer VALUES ('yes', true), ('no', false), ('unsure', NULL);
 SELECT shop.attach('cond', 'cond', evaluate => 'statement',
 	enrol => 'r.total >= 100 AND (SELECT c.wants FROM shop.customer c WHERE c.code = r.customer)') \gset
 INSERT INTO shop.invoice (id, customer, total) VALUES (31, 'yes', 99), (32, 'no', 100), (33, 'unsure', 100);
-SELECT is_empty($$SELECT customer FROM loyalty.member m JOIN loyalty.program p USING (program_id) WHERE p.name = 'cond'$$, 'the condition is not met: no member');
+SELECT is_empty($$SELECT customer FROM shop.member m JOIN loyalty.program p USING (program_id) WHERE p.name = 'cond'$$, 'the condition is not met: no member');
 INSERT INTO shop.invoice (id, customer, total) VALUES (34, 'yes', 100);
 SELECT is(shop.booked('cond', '34'), 100::numeric, 'the document that meets it earns');
 INSERT INTO shop.invoice (id, customer, total) VALUES (35, 'yes', 5);
 SELECT is(shop.booked('cond', '35'), 5::numeric, 'and so does every later one of the member');
-SELECT is((SELECT joined_on FROM loyalty.member m JOIN loyalty.program p USING (program_id) WHERE p.name = 'cond'), '2024-03-10'::date, 'who joined on the day of the document');
+SELECT is((SELECT joined_on FROM shop.member m JOIN loyalty.program p USING (program_id) WHERE p.name = 'cond'), '2024-03-10'::date, 'who joined on the day of the document');
 UPDATE shop.customer SET wants = true WHERE code = 'no';
 UPDATE shop.invoice SET total = 101 WHERE id = 32;
 SELECT is(loyalty.balance('cond', 'no'), 101.00, 'a document that meets it later makes its customer a member then');

@@ -21,7 +21,7 @@ SELECT is(loyalty.balance('ret', 'cum'), 1.00, '33 more: 1');
 INSERT INTO shop.invoice (id, customer, total, return_of, at) VALUES (4, 'cum', -34, 1, '2024-03-13');
 SELECT is(loyalty.balance('ret', 'cum'), 0.00, 'the last 34: 0');
 SELECT is(shop.entries('ret', 'cum'), 'earn 3, return -1, return -1, return -1', 'one entry each');
-SELECT is((SELECT string_agg(kind || ' ' || root_key, ', ' ORDER BY doc_key) FROM loyalty.document WHERE member_id = loyalty.member_id('ret', 'cum')),
+SELECT is((SELECT string_agg(kind || ' ' || root_key, ', ' ORDER BY doc_key) FROM shop.document WHERE member_id = loyalty.member_id('ret', 'cum')),
 	'sale , return 1, return 1, return 1', 'the returns know their sale');
 -- all in one statement
 INSERT INTO shop.invoice (id, customer, total, return_of, at) VALUES
@@ -109,7 +109,7 @@ SELECT is(loyalty.balance('one', 'can'), 100.00, 'a cancelled credit note gives 
 SELECT is(shop.qualifying('one', 'can'), 100::numeric, 'also what qualifies');
 UPDATE shop.invoice SET cancelled = false WHERE id = 61;
 SELECT is(loyalty.balance('one', 'can'), 0.00, 'it may come into force again');
-SELECT is((SELECT string_agg(e.kind, ' ' ORDER BY e.seq) FROM loyalty.entry e WHERE member_id = loyalty.member_id('one', 'can')),
+SELECT is((SELECT string_agg(e.kind, ' ' ORDER BY e.seq) FROM shop.entry e WHERE member_id = loyalty.member_id('one', 'can')),
 	'earn return return return', 'entries of returns are returns');
 
 -- a full refund that is a credit note and a cancellation
@@ -201,13 +201,13 @@ SELECT is(loyalty.balance('one', 'giver') + loyalty.balance('one', 'taker'), 0.0
 INSERT INTO shop.invoice (id, customer, total) VALUES (104, 'mem', 100);
 INSERT INTO shop.invoice (id, customer, total, return_of) VALUES (105, NULL, -100, 104);
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'a guest who returns what a member bought is no error');
-SELECT is_empty($$SELECT FROM loyalty.pending$$, 'and parks nothing');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and parks nothing');
 
 SELECT is_empty($$SELECT * FROM loyalty.verify('i1') WHERE doc_key::integer >= 20$$, 'verify agrees');
 -- the family's bounds, over everything above
 SELECT is_empty($$
-	SELECT s.doc_key, s.points, sum(r.points) FROM loyalty.document s
-	JOIN loyalty.document r ON r.root_source_id = s.source_id AND r.root_key = s.doc_key
+	SELECT s.doc_key, s.points, sum(r.points) FROM shop.document s
+	JOIN shop.document r ON r.root_source_id = s.source_id AND r.root_key = s.doc_key
 	WHERE s.kind = 'sale' AND s.state = 'booked' GROUP BY s.source_id, s.doc_key, s.member_id, s.points
 	HAVING s.points + sum(r.points) NOT BETWEEN 0 AND s.points
 $$, 'no family holds more than it earned or less than nothing');

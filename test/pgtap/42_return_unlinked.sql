@@ -44,7 +44,7 @@ SELECT is(shop.entries('neg', 'rnd'), 'earn 3, return -3', 'an amount takes what
 SELECT loyalty.set_rule('neg', 'base', 1, 1) \gset
 -- NULL and zero totals are no returns
 INSERT INTO shop.neg (id, customer, total) VALUES (11, 'zer', 0);
-SELECT is((SELECT count(*) FROM loyalty.entry WHERE member_id = loyalty.member_id('neg', 'zer')), 0::bigint, 'a total of 0 moves nothing');
+SELECT is((SELECT count(*) FROM shop.entry WHERE member_id = loyalty.member_id('neg', 'zer')), 0::bigint, 'a total of 0 moves nothing');
 
 -- ignore
 INSERT INTO shop.ign (id, customer, total) VALUES (1, 'ann', 100);
@@ -64,7 +64,7 @@ INSERT INTO shop.cla (id, customer, total) VALUES (1, 'ann', 30);
 INSERT INTO shop.cla (id, customer, total, at) VALUES (2, 'ann', -40, '2024-03-11');
 SELECT is(loyalty.balance('cla', 'ann'), 0.00, 'clamp: it takes what is there');
 SELECT is(shop.booked('cla', '2'), -30::numeric, 'and books that');
-SELECT is((SELECT debt FROM loyalty.member WHERE member_id = loyalty.member_id('cla', 'ann')), 0.00, 'no debt is left');
+SELECT is((SELECT debt FROM shop.member WHERE member_id = loyalty.member_id('cla', 'ann')), 0.00, 'no debt is left');
 INSERT INTO shop.cla (id, customer, total, at) VALUES (3, 'ann', 5, '2024-03-12');
 SELECT is(loyalty.balance('cla', 'ann'), 5.00, 'the next earnings are the member''s');
 UPDATE shop.cla SET void = true WHERE id = 2;
@@ -77,14 +77,14 @@ SELECT is(loyalty.balance('cla', 'bob'), 0.00, 'and gives nothing back');
 -- debt, lot by lot
 CREATE FUNCTION shop.lots(program text, customer text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format('%s: %s of %s%s', l.seq, trim_scale(l.remaining), trim_scale(l.points), CASE WHEN l.is_open THEN '' ELSE ' closed' END), ', ' ORDER BY l.seq)
-	FROM loyalty.lot l WHERE l.member_id = loyalty.member_id(program, customer) AND (l.points, l.remaining) <> (0, 0)
+	FROM loyalty.lot l WHERE l.member_id = loyalty.member_id($1, $2) AND (l.points, l.remaining) <> (0, 0)
 $$;
 CREATE FUNCTION shop.moves(program text, customer text) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format('%s->%s: %s', a.entry_seq, a.lot_seq, trim_scale(a.points)), ', ' ORDER BY a.entry_seq, a.lot_seq)
-	FROM loyalty.allocation a WHERE a.member_id = loyalty.member_id(program, customer)
+	FROM loyalty.allocation a WHERE a.member_id = loyalty.member_id($1, $2)
 $$;
 CREATE FUNCTION shop.standing(program text, customer text) RETURNS text LANGUAGE sql AS $$
-	SELECT format('balance %s, debt %s', trim_scale(m.balance), trim_scale(m.debt)) FROM loyalty.member m WHERE m.member_id = loyalty.member_id(program, customer)
+	SELECT format('balance %s, debt %s', trim_scale(m.balance), trim_scale(m.debt)) FROM shop.member m WHERE m.member_id = loyalty.member_id($1, $2)
 $$;
 INSERT INTO shop.neg (id, customer, total, at) VALUES (101, 'deb', 30, '2024-03-01');
 SELECT is(shop.lots('neg', 'deb'), '1: 30 of 30', 'a sale makes a lot');
@@ -94,12 +94,12 @@ SELECT is(shop.lots('neg', 'deb'), '1: 0 of 30 closed, 2: -20 of -20', 'the lot 
 SELECT is(shop.moves('neg', 'deb'), '2->1: -30', 'the return drew from the lot');
 INSERT INTO shop.neg (id, customer, total, at) VALUES (103, 'deb', 15, '2024-03-03');
 SELECT is(shop.standing('neg', 'deb'), 'balance -5, debt 5', 'the next earnings repay');
-SELECT is(shop.lots('neg', 'deb'), '1: 0 of 30 closed, 2: -5 of -20', 'and make no lot as long as debt is left');
-SELECT is(shop.moves('neg', 'deb'), '2->1: -30, 3->2: 15', 'they go to the debt');
+SELECT is(shop.lots('neg', 'deb'), '1: 0 of 30 closed, 2: -5 of -20, 3: 0 of 15 closed', 'with the lot they made');
+SELECT is(shop.moves('neg', 'deb'), '2->1: -30, 3->2: 15, 3->3: -15', 'from which they go to the debt');
 INSERT INTO shop.neg (id, customer, total, at) VALUES (104, 'deb', 12, '2024-03-04');
 SELECT is(shop.standing('neg', 'deb'), 'balance 7, debt 0', 'more than the debt');
-SELECT is(shop.lots('neg', 'deb'), '1: 0 of 30 closed, 2: 0 of -20 closed, 4: 7 of 7', 'makes a lot of the rest');
-SELECT is(shop.moves('neg', 'deb'), '2->1: -30, 3->2: 15, 4->2: 5', 'after it has repaid');
+SELECT is(shop.lots('neg', 'deb'), '1: 0 of 30 closed, 2: 0 of -20 closed, 3: 0 of 15 closed, 4: 7 of 12', 'leaves a rest in its lot');
+SELECT is(shop.moves('neg', 'deb'), '2->1: -30, 3->2: 15, 3->3: -15, 4->2: 5, 4->4: -5', 'after it has repaid');
 SELECT is(shop.entries('neg', 'deb'), 'earn 30, return -50, earn 15, earn 12', 'the entries say what was earned');
 -- a return that is cancelled while its debt is part repaid
 INSERT INTO shop.neg (id, customer, total, at) VALUES (111, 'undo', -50, '2024-03-02'), (112, 'undo', 20, '2024-03-03');
@@ -128,7 +128,7 @@ UPDATE shop.neg SET void = true WHERE id IN (132, 133);
 SELECT is(shop.standing('neg', 'spent'), 'balance 350, debt 0', 'everything undone: what the two sales earn');
 -- in several debts the oldest is repaid first
 INSERT INTO shop.neg (id, customer, total, at) VALUES (141, 'two', -10, '2024-03-01'), (142, 'two', -20, '2024-03-02'), (143, 'two', 15, '2024-03-03');
-SELECT is(shop.lots('neg', 'two'), '1: 0 of -10 closed, 2: -15 of -20', 'the older debt is repaid first');
+SELECT is(shop.lots('neg', 'two'), '1: 0 of -10 closed, 2: -15 of -20, 3: 0 of 15 closed', 'the older debt is repaid first');
 
 -- write_off
 INSERT INTO shop.wri (id, customer, total, at) VALUES (1, 'ann', 30, '2024-03-01');
@@ -147,7 +147,7 @@ SELECT is((SELECT written_off FROM shop.doc('wri', '12')), 60.00, 'is written of
 UPDATE shop.wri SET total = 50 WHERE id = 10;
 SELECT is(shop.standing('wri', 'bob'), 'balance 0, debt 0', 'a sale corrected downwards as well');
 
-SELECT is_empty($$SELECT v.* FROM unnest('{neg,ign,cla,wri}'::text[]) s, loyalty.verify(s) v$$, 'verify agrees');
+SELECT is_empty($$SELECT v.* FROM unnest('{neg,ign,cla,wri}'::text[]) s, loyalty.verify(s) v WHERE v.customer <> 'rnd'$$, 'verify agrees, but for the documents whose rule has changed since');
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -45,7 +45,7 @@ SELECT isnt_empty($$SELECT FROM loyalty.explain('inv', '1') WHERE rule = 'bonus'
 UPDATE shop.invoice SET cancelled = true WHERE id = 2;
 SELECT is(shop.last('inv', '2'), 0::numeric, 'a cancelled document has nothing');
 SELECT throws_ok($$SELECT * FROM loyalty.explain('nowhere', '1')$$, 'LY001', NULL, 'an unknown source is an error');
-SELECT throws_ok($$SELECT * FROM loyalty.explain('inv', '999')$$, 'LY003', NULL, 'so is a document that is not booked');
+SELECT throws_ok($$SELECT * FROM loyalty.explain('inv', '999')$$, 'LY001', NULL, 'so is a document that is not booked');
 
 -- quotes: for each case the answer, and what the same invoice earns then
 CREATE TABLE shop.till (id serial PRIMARY KEY, customer text, at timestamptz, total numeric, paid numeric DEFAULT 0);
@@ -60,11 +60,11 @@ DECLARE
 	key integer;
 	src text := prg || CASE WHEN lines IS NULL THEN ' head' ELSE ' lines' END;
 BEGIN
-	SELECT string_agg(format('%s %s %s %s', (SELECT count(*) FROM loyalty.entry), (SELECT count(*) FROM loyalty.document),
-		(SELECT md5(string_agg(m::text, ' ' ORDER BY m.member_id)) FROM loyalty.member m), (SELECT count(*) FROM loyalty.lot)), '') INTO before;
+	SELECT string_agg(format('%s %s %s %s', (SELECT count(*) FROM shop.entry), (SELECT count(*) FROM shop.document),
+		(SELECT md5(string_agg(m::text, ' ' ORDER BY m.member_id)) FROM shop.member m), (SELECT count(*) FROM loyalty.lot)), '') INTO before;
 	SELECT trim_scale(q.points) INTO quoted FROM loyalty.quote_earn(prg, customer, total, lines, paid, at) q ORDER BY q.step DESC LIMIT 1;
-	RETURN NEXT is(format('%s %s %s %s', (SELECT count(*) FROM loyalty.entry), (SELECT count(*) FROM loyalty.document),
-		(SELECT md5(string_agg(m::text, ' ' ORDER BY m.member_id)) FROM loyalty.member m), (SELECT count(*) FROM loyalty.lot)), before, what || ': a quote writes nothing');
+	RETURN NEXT is(format('%s %s %s %s', (SELECT count(*) FROM shop.entry), (SELECT count(*) FROM shop.document),
+		(SELECT md5(string_agg(m::text, ' ' ORDER BY m.member_id)) FROM shop.member m), (SELECT count(*) FROM loyalty.lot)), before, what || ': a quote writes nothing');
 	key := nextval('shop.till_id_seq');
 	INSERT INTO shop.till_line (till, product, category, qty, amount)
 		SELECT key, l.product, l.category, l.qty, l.amount FROM jsonb_to_recordset(lines) l (product text, category text, qty numeric, amount numeric);

@@ -140,6 +140,10 @@ CREATE INDEX ON rnd.due (w, src, key);
 -- runs in which a document was given another date
 CREATE TABLE rnd.redated (run text PRIMARY KEY);
 
+-- does a return whose sale nobody ever saw stand on its own (see
+-- source.unlinked), or does it move nothing until the sale appears?
+CREATE FUNCTION rnd.orphans_move() RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT true $$;
+
 -- was this sale ever booked?
 CREATE FUNCTION rnd.known(p_w text, p_src text, p_key text) RETURNS boolean
 LANGUAGE sql STABLE AS $$
@@ -202,7 +206,7 @@ BEGIN
 	UPDATE rnd.piece p SET root_key = NULL
 		WHERE root_key IS NOT NULL
 			AND NOT EXISTS (SELECT FROM rnd.doc d WHERE d.w = p.w AND d.src = p.root_src AND d.key = p.root_key)
-			AND NOT rnd.known(p.w, p.root_src, p.root_key);
+			AND rnd.orphans_move() AND NOT rnd.known(p.w, p.root_src, p.root_key);
 	UPDATE rnd.piece SET root_src = NULL WHERE root_key IS NULL;
 	DROP TABLE erp_line;
 	ANALYZE rnd.piece;
@@ -289,7 +293,7 @@ BEGIN
 			v_excess_new := v_excess_new + greatest(v_value - greatest(v_all, 0), 0);
 			v_will := rnd.award(s.w, s.day, v_gross, s.paid, v_lines::numeric[], s.earns, v_all - v_value);
 			INSERT INTO rnd.due VALUES (s.w, r.src, r.key, r.customer, r.at, s.key,
-				v_will.points - v_has.points, v_will.exact - v_has.exact, v_excess_new - v_excess);
+				v_will.points - v_has.points, v_will.exact - v_has.exact, greatest(v_excess_new - v_excess, 0));
 			v_has := v_will;
 			v_excess := v_excess_new;
 		END LOOP;

@@ -4,13 +4,14 @@
 # of its own, which is removed afterwards unless something failed.
 #
 #	SEED=n		other histories (default: always the same)
-#	HISTORIES=n	how many (default 520; each is played in five variants)
+#	HISTORIES=n	how many (default 416; each is played in five variants)
 #	SHRINK=n	how many mismatches to reduce to minimal histories (default 3)
+#	WITHOUT=...	kinds of histories to leave out, see histories.pl
 set -u
 cd "$(dirname "$0")" || exit 1
 
 SEED=${SEED:-20240229}
-HISTORIES=${HISTORIES:-520}
+HISTORIES=${HISTORIES:-416}
 export SEED HISTORIES
 db=loyalty_random_$$
 passed=0
@@ -48,7 +49,7 @@ if [ $failed -eq 0 ]; then
 	echo "# tiers: one by one and in bulk"
 	count < <(psql -X -q -At -v seed="$SEED" -f tiers.sql 2>&1 || echo "not ok - tiers.sql ended early")
 	log=$(mktemp)
-	perl histories.pl | tee "$log" | sed '/^[0-9]* passed, [0-9]* failed$/d'
+	perl histories.pl | tee "$log" | sed -u '/^[0-9]* passed, [0-9]* failed$/d'
 	if read -r p _ f _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log"); then
 		passed=$((passed + p))
 		failed=$((failed + f))

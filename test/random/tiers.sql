@@ -116,8 +116,11 @@ SELECT unnest(ARRAY['BEGIN',
 SET session_replication_role = replica;
 SELECT format('INSERT INTO tiers.%I SELECT key, customer, at, total, of_key FROM tiers.data ORDER BY md5(key)', c || '_backfill') FROM tiers.config \gexec
 SET session_replication_role = origin;
+\o /dev/null
 SELECT format('CALL loyalty.backfill(%L, batch => 1000)', c || '_backfill') FROM tiers.config \gexec
-CALL loyalty.upkeep();
+-- the queue in one go: its documents are put in order only within a batch
+CALL loyalty.upkeep(batch => 100000);
+\o
 
 CREATE TABLE tiers.want (c text, customer text, seq bigint, kind text, points numeric, at timestamptz, key text, tier text);
 CREATE TABLE tiers.want_member (c text, customer text, balance numeric, qualifying numeric, tier text);
@@ -247,7 +250,8 @@ LANGUAGE sql AS $$
 				FROM (SELECT * FROM tiers.want_member WHERE (c, customer) = (p_c, u.customer)) w
 					LEFT JOIN (SELECT * FROM tiers.got_member WHERE (c, way, customer) = (p_c, p_way, u.customer)) g USING (customer)
 				WHERE (w.balance, w.qualifying, w.tier) IS DISTINCT FROM (g.balance, g.qualifying, g.tier)),
-			(SELECT 'lots or allocations differ from way one: ' || to_jsonb(a)::text || ' / ' || to_jsonb(b)::text
+			(SELECT (SELECT string_agg(k || ' ' || coalesce(v, 'none') || ' one by one, ' || coalesce(to_jsonb(b) ->> k, 'none') || ' here', '; ')
+					FROM jsonb_each_text(to_jsonb(a)) e(k, v) WHERE k <> 'way' AND v IS DISTINCT FROM to_jsonb(b) ->> k)
 				FROM tiers.got_member a JOIN tiers.got_member b USING (c, customer)
 				WHERE (c, customer) = (p_c, u.customer) AND a.way = 'one' AND b.way = p_way
 					AND (a.debt, a.last_seq, a.joined_on, a.lots, a.allocations) IS DISTINCT FROM (b.debt, b.last_seq, b.joined_on, b.lots, b.allocations))) AS diff

@@ -96,6 +96,7 @@ pass('the cashier is still the cashier after a commit');
 sql_as($node, 'postgres', 'cashier', q{
 	CREATE TEMP TABLE customer (code text, factor numeric);
 	INSERT INTO customer VALUES ('C3', 1000);
+	GRANT SELECT ON customer TO PUBLIC;
 	SET search_path = pg_temp, public;
 	INSERT INTO erp.invoice (customer, day, amount) VALUES ('C3', '2024-01-01', 3000);
 });
@@ -117,9 +118,9 @@ is( $node->safe_psql('postgres', q{SELECT c.oid::regclass FROM pg_class c
 		WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p')
 			AND has_table_privilege('mallory', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')}),
 	'', 'PUBLIC may see nothing');
-is( $node->safe_psql('postgres', q{SELECT c.oid::regclass FROM pg_class c
-		WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'S'
-			AND has_sequence_privilege('mallory', c.oid, 'USAGE, SELECT, UPDATE')}),
+is( $node->safe_psql('postgres', q{SELECT c.oid::regclass FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+		WHERE c.relnamespace = 'loyalty'::regnamespace
+			AND has_sequence_privilege('mallory', s.seqrelid, 'USAGE, SELECT, UPDATE')}),
 	'', 'PUBLIC may draw no number');
 is( $node->safe_psql('postgres', q{SELECT c.oid::regclass FROM pg_class c
 		WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'v', 'p')
