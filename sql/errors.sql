@@ -27,8 +27,6 @@ SELECT loyalty.attach('er', 'er club', 'invoice', 'r.id', 'r.customer', 'r.day',
 SELECT loyalty.attach('er', 'er club', 'invoice', 'r.id', 'r.customer', 'r.day', amount => '');
 SELECT loyalty.attach('er', 'er club', 'invoice', 'r.id', 'r.customer', 'r.day',
 	lines => 'line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.amount * l.qty');
-SELECT loyalty.attach('er', 'er club', 'invoice', 'r.id', 'r.customer', 'r.day',
-	lines => 'line', line_parent => 'r.id = l.invoice', line_key => 'l.id', line_amount => 'l.amount');
 SELECT loyalty.attach('er', 'er club', 'invoice', 'r.id', 'r.customer', 'r.day', amount => 'l.amount',
 	lines => 'line', line_parent => 'l.invoice', line_key => 'l.id');
 

@@ -38,10 +38,11 @@ SELECT * FROM story('bob');
 
 -- the return comes before its sale
 INSERT INTO invoice VALUES (21, 'cid', '2024-03-02', -60, 20);
-SELECT * FROM story('cid');
-INSERT INTO invoice VALUES (20, 'cid', '2024-03-01', 300);
-SELECT * FROM story('cid');
 SELECT loyalty.balance('re club', 'cid');
+INSERT INTO invoice VALUES (20, 'cid', '2024-03-01', 300);
+SELECT loyalty.balance('re club', 'cid');
+SELECT doc_key, root_key, points FROM loyalty.document
+WHERE member_id = loyalty.member_id('re club', 'cid') AND state = 'booked' ORDER BY doc_key;
 
 -- a return of a return
 INSERT INTO invoice VALUES (30, 'dan', '2024-03-01', 300);

@@ -306,7 +306,11 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 	LoyaltyProgram *program = member->program;
 	Numeric		reach;
 	LoyaltyTier *tier;
+	int32		tier_id;
+	Numeric		rate;
 	List	   *rules = loyalty_rules_on(program, part->date);
+	int32	   *ids;
+	int			n = 0;
 	ListCell   *lc;
 
 	if (part->tier_before == NULL)
@@ -315,13 +319,20 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
 		reach = loyalty_num_add(reach, part->gross);
 	tier = loyalty_program_tier(program, reach);
-	part->tier_id = tier == NULL ? 0 : tier->id;
-	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	part->nrules = 0;
-	part->rules = palloc(sizeof(int32) * Max(list_length(rules), 1));
+	tier_id = tier == NULL ? 0 : tier->id;
+	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	ids = palloc(sizeof(int32) * Max(list_length(rules), 1));
 	foreach(lc, rules)
-		part->rules[part->nrules++] = ((LoyaltyRule *) lfirst(lc))->id;
+		ids[n++] = ((LoyaltyRule *) lfirst(lc))->id;
+
 	part->stale = false;
+	if (part->rate != NULL && part->tier_id == tier_id && loyalty_num_cmp(part->rate, rate) == 0 &&
+		part->nrules == n && memcmp(part->rules, ids, sizeof(int32) * n) == 0)
+		return;
+	part->tier_id = tier_id;
+	part->rate = rate;
+	part->rules = ids;
+	part->nrules = n;
 	part->dirty = true;
 }
 

@@ -105,6 +105,11 @@ loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const char *sql, int 
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("\"%s\" is not a single SQL expression", source->items[item])));
 	target = linitial_node(ResTarget, select->targetList);
+	if (IsA(target->val, ColumnRef) && IsA(llast(((ColumnRef *) target->val)->fields), A_Star))
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("\"%s\" is not a single SQL expression", source->items[item]),
+				 errposition(strlen("SELECT ") + prefix + 1)));
 	if (target->name != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),

@@ -32,10 +32,10 @@ COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry'
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,
-	doc_key         text NOT NULL,
+	doc_key         text COLLATE "C" NOT NULL,
 	member_id       bigint NOT NULL,
 	root_source_id  integer NOT NULL DEFAULT 0,
-	root_key        text NOT NULL DEFAULT '',
+	root_key        text COLLATE "C" NOT NULL DEFAULT '',
 	state           text NOT NULL CHECK (state IN ('booked', 'withdrawn', 'opening')),
 	kind            text NOT NULL CHECK (kind IN ('sale', 'return')),
 	occurred_at     timestamptz NOT NULL,
@@ -95,7 +95,7 @@ CREATE TABLE loyalty.entry (
 	occurred_at     timestamptz NOT NULL,
 	recorded_at     timestamptz NOT NULL,
 	source_id       integer,
-	doc_key         text,
+	doc_key         text COLLATE "C",
 	prev_seq        bigint,
 	PRIMARY KEY (member_id, seq)
 );
@@ -144,7 +144,7 @@ COMMENT ON COLUMN loyalty.allocation.points IS 'change of the lot''s remaining p
 CREATE TABLE loyalty.pending (
 	member_id       bigint NOT NULL DEFAULT 0,
 	source_id       integer NOT NULL,
-	doc_key         text NOT NULL,
+	doc_key         text COLLATE "C" NOT NULL,
 	reason          text NOT NULL CHECK (reason IN ('queue', 'parked')),
 	sqlstate        text,
 	message         text,
