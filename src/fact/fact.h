@@ -49,6 +49,7 @@ typedef struct LoyaltyDocument
 	MinimalTuple row;			/* captured columns, see LoyaltyTouched */
 	uint32		map_id;
 	bool		fresh;
+	bool		unknown;		/* the books have no row of it */
 	bool		force;			/* price again even if nothing changed */
 	bool		opening;		/* known, but earning nothing */
 	int			attempts;		/* how often it has failed before */

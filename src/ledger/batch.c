@@ -338,6 +338,7 @@ load_books(LoyaltyBatch *batch)
 	ListCell   *lc2;
 
 	batch->families = family_create(batch->context, Max(batch->ndocs, 8), NULL);
+	loyalty_store_probe(batch->docs, batch->ndocs);
 	for (int i = 0; i < batch->ndocs; i++)
 	{
 		LoyaltyDocument *doc = batch->docs[i];
@@ -359,8 +360,17 @@ load_books(LoyaltyBatch *batch)
 		List	   *now = todo;
 		List	   *returned = NIL;
 
+		List	   *known = NIL;
+
 		todo = NIL;
-		load_for(batch, now, loyalty_load_parts);
+		foreach(lc, now)
+		{
+			LoyaltyFamily *f = lfirst(lc);
+
+			if (f->doc == NULL || !f->doc->unknown)
+				known = lappend(known, f);
+		}
+		load_for(batch, known, loyalty_load_parts);
 		foreach(lc, now)
 		{
 			LoyaltyFamily *f = lfirst(lc);

@@ -60,8 +60,6 @@ typedef struct LoyaltyFamily
 	uint32		hash;
 	char		status;			/* for the hash table */
 	bool		wanted;			/* must be known in whole */
-	bool		parts_loaded;
-	bool		returns_loaded;
 	List	   *parts;			/* of LoyaltyPart * */
 	List	   *returns;		/* of LoyaltyPart * */
 	LoyaltyDocument *doc;		/* if it is being evaluated */
@@ -137,6 +135,7 @@ typedef enum LoyaltyTable
 extern void loyalty_store_reset(void);
 extern void loyalty_store_row(LoyaltyTable table, Datum *values, bool *nulls);
 extern void loyalty_store_flush(void);
+extern void loyalty_store_probe(LoyaltyDocument **docs, int n);
 extern void loyalty_store_members(LoyaltyMember **members, int n);
 
 /* settle.c */

@@ -155,25 +155,14 @@ run(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
 	Batch		b = {docs, n, outcome, NULL};
 	ErrorData  *error;
 
-	for (;;)
+	error = attempt(process, &b);
+	for (int i = 0; i < n; i++)
 	{
-		bool		fresh = false;
-
-		error = attempt(process, &b);
-		for (int i = 0; i < n; i++)
-		{
-			docs[i]->facts = NULL;
-			docs[i]->claims = NIL;
-			fresh |= docs[i]->fresh;
-			if (error != NULL)
-				docs[i]->fresh = false;
-		}
-		if (error == NULL)
-			return;
-		/* a key that was inserted again may be known from before */
-		if (!fresh || error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-			break;
+		docs[i]->facts = NULL;
+		docs[i]->claims = NIL;
 	}
+	if (error == NULL)
+		return;
 	if (n == 1 || failures->count >= MAX_FAILURES)
 	{
 		park_documents(docs, n, error, outcome, failures);

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -19,6 +20,7 @@
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -178,6 +180,21 @@ fill_slot(TupleTableSlot *slot, Row *row, int natts)
 	ExecStoreVirtualTuple(slot);
 }
 
+/* documents in the order of their keys: neighbours share index pages */
+static int
+compare_document_rows(const void *a, const void *b)
+{
+	const Row  *x = a;
+	const Row  *y = b;
+	text	   *tx = DatumGetTextPP(x->values[1]);
+	text	   *ty = DatumGetTextPP(y->values[1]);
+	int			lx = VARSIZE_ANY_EXHDR(tx);
+	int			ly = VARSIZE_ANY_EXHDR(ty);
+	int			c = memcmp(VARDATA_ANY(tx), VARDATA_ANY(ty), Min(lx, ly));
+
+	return c != 0 ? c : lx - ly;
+}
+
 static void
 write_direct(RowBuffer *b, Relation rel)
 {
@@ -186,6 +203,8 @@ write_direct(RowBuffer *b, Relation rel)
 	int			nslots = Min(b->nrows, BATCH_ROWS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
 
+	if (b == &buffers[TABLE_DOCUMENT])
+		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 	open_direct(&w, rel);
 	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
@@ -247,6 +266,47 @@ loyalty_store_flush(void)
 	}
 	if (wrote)
 		CommandCounterIncrement();
+}
+
+/*
+ * Which of these documents, all just inserted, do the books know nothing of?
+ * Sets doc->unknown; a probe of the primary key is a good deal cheaper than
+ * asking by SQL, which is what happens where nothing is set.
+ */
+void
+loyalty_store_probe(LoyaltyDocument **docs, int n)
+{
+	Relation	rel = table_open(loyalty_relation("document"), AccessShareLock);
+	Relation	index;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;
+	Snapshot	snapshot;
+	ScanKeyData keys[2];
+
+	(void) RelationGetIndexList(rel);
+	if (!is_plain(rel, buffers[TABLE_DOCUMENT].natts, false) || !OidIsValid(rel->rd_pkindex))
+	{
+		table_close(rel, NoLock);
+		return;
+	}
+	index = index_open(rel->rd_pkindex, AccessShareLock);
+	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	slot = table_slot_create(rel, NULL);
+	scan = index_beginscan(rel, index, snapshot, 2, 0);
+	for (int i = 0; i < n; i++)
+	{
+		if (!docs[i]->fresh)
+			continue;
+		ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(docs[i]->source->id));
+		ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(docs[i]->key));
+		index_rescan(scan, keys, 2, NULL, 0);
+		docs[i]->unknown = !index_getnext_slot(scan, ForwardScanDirection, slot);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
 }
 
 static void

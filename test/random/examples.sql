@@ -48,6 +48,36 @@ SELECT rnd.example('a return of a return gives back', '0x', $$
 		('0x-P2', '0x-C1', '2024-01-02', -90, '0x-P1'), ('0x-P3', '0x-C1', '2024-01-03', 60, '0x-P2')$$,
 	'P1=3 P2=-3 P3=2');
 
+SELECT rnd.example('a reversed return is a return that never was, over-credited or not', '0x', $$
+	INSERT INTO w_a.pos (no, customer, day, total, of_no) VALUES ('0x-P1', '0x-C1', '2024-01-01', 90, NULL),
+		('0x-P2', '0x-C1', '2024-01-02', -90, '0x-P1'), ('0x-P3', '0x-C1', '2024-01-03', -30, '0x-P1'), ('0x-P4', '0x-C1', '2024-01-04', 90, '0x-P2')$$,
+	'P1=3 P2=-3 P3=0!30 P4=2');
+
+SELECT rnd.example('and the reversal may be dated before it', '0x', $$
+	INSERT INTO w_a.pos (no, customer, day, total, of_no) VALUES ('0x-P1', '0x-C1', '2024-01-01', 90, NULL),
+		('0x-P2', '0x-C1', '2024-01-03', -60, '0x-P1'), ('0x-P3', '0x-C1', '2024-01-02', 30, '0x-P2')$$,
+	'P1=3 P3=0 P2=-1');
+
+SELECT rnd.example('a guest brings back what a member bought; a member what a guest bought', '0x', $$
+	INSERT INTO w_a.pos (no, customer, day, total, of_no) VALUES ('0x-P1', '0x-C1', '2024-01-01', 90, NULL),
+		('0x-P2', NULL, '2024-01-02', -60, '0x-P1'), ('0x-P3', NULL, '2024-01-03', 90, NULL), ('0x-P4', '0x-C1', '2024-01-04', -30, '0x-P3')$$,
+	'P1=3 P2=-2');
+
+SELECT rnd.example('by value and by line: nothing remains when all the money is back', '0x', $$
+	INSERT INTO w_e.inv (key, customer, at, posted) VALUES ('0x-I1', '0x-C1', '2024-01-01 12:00+00', true);
+	INSERT INTO w_e.inv_line (key, parent, amount) VALUES ('0x-I1.1', '0x-I1', 30), ('0x-I1.2', '0x-I1', 15);
+	INSERT INTO w_e.crn (key, customer, at, of_inv) VALUES ('0x-R1', '0x-C1', '2024-01-02', '0x-I1'), ('0x-R2', '0x-C1', '2024-01-03', '0x-I1');
+	INSERT INTO w_e.crn_line (key, parent, amount, of_line) VALUES ('0x-R1.1', '0x-R1', 15, NULL), ('0x-R2.1', '0x-R2', 30, '0x-I1.1')$$,
+	-- 10 + 5; 20 and 10 remain: 7 + 3; then nothing
+	'I1=15 R1=-5 R2=-10');
+
+SELECT rnd.example('a discount line stays behind: not below zero', '0x', $$
+	INSERT INTO w_b.inv (key, customer, at, posted) VALUES ('0x-I1', '0x-C1', '2024-01-01 12:00+00', true);
+	INSERT INTO w_b.inv_line (key, parent, amount) VALUES ('0x-I1.1', '0x-I1', 71), ('0x-I1.9', '0x-I1', -1);
+	INSERT INTO w_b.crn (key, customer, at, of_inv, total) VALUES ('0x-R1', '0x-C1', '2024-01-02', '0x-I1', 71);
+	INSERT INTO w_b.crn_line (key, parent, amount, of_line) VALUES ('0x-R1.1', '0x-R1', 71, '0x-I1.1')$$,
+	'I1=10 R1=-10');
+
 SELECT rnd.example('returns of a cancelled sale move nothing', '0x', $$
 	INSERT INTO w_a.pos (no, customer, day, total, of_no, void) VALUES ('0x-P1', '0x-C1', '2024-01-01', 90, NULL, true),
 		('0x-P2', '0x-C1', '2024-01-02', -90, '0x-P1', false), ('0x-P3', '0x-C1', '2024-01-03', 31, NULL, false)$$,

@@ -727,14 +727,14 @@ sub op_delete_and_again
 	return chance(0.5) ? item(@st, @again) : (item(@st), item(@again));
 }
 
-# another customer, a guest who becomes known, or the other way round; with
-# everything that hangs together
+# another customer, a guest who becomes known, or the other way round; mostly
+# with everything that hangs together
 sub op_customer
 {
 	my $k = pick(sort keys %{ $S->{doc} });
 	return () unless defined $k;
 	my $c = pick(grep { $_ != $S->{doc}{$k}{cust} } (0, 1, 1, 2, 2));
-	my @f = family($k);
+	my @f = chance(0.7) ? family($k) : ($k);
 	$S->{doc}{$_}{cust} = $c for @f;
 	my @st;
 	foreach my $src (shuffle(qw(inv crn pos)))

@@ -178,16 +178,16 @@ BEGIN
 		-- what the oracle reads: the ERP's tables of all worlds, and nothing else
 		v_docs := concat_ws(' UNION ALL ', v_docs, replace(format($q$
 			SELECT %1$L AS w, 'inv' AS src, key, customer, at AS at, (at AT TIME ZONE %2$L)::date AS day,
-				(posted AND NOT void AND kind = 'out' AND customer IS NOT NULL) IS TRUE AS counts,
+				(posted AND NOT void AND kind = 'out') IS TRUE AS counts,
 				NULL::text AS of_key, 1::numeric AS fx, 1::numeric AS sign, amount AS total, coalesce(paid, 0) AS paid
 			FROM @.inv
 			UNION ALL
 			SELECT %1$L, 'crn', key, customer, at AT TIME ZONE %2$L, at::date,
-				(state = 'posted' AND customer IS NOT NULL) IS TRUE, of_inv, 1, -1, total, 0
+				(state = 'posted') IS TRUE, of_inv, 1, -1, total, 0
 			FROM @.crn
 			UNION ALL
 			SELECT %1$L, 'pos', no, customer, day::timestamp AT TIME ZONE %2$L, day,
-				NOT void AND customer IS NOT NULL AND (%3$L::text[] IS NULL OR company = ANY (%3$L::text[])),
+				NOT void AND (%3$L::text[] IS NULL OR company = ANY (%3$L::text[])),
 				of_no, fx, 1, total, coalesce(paid, 0)
 			FROM @.pos$q$, v.w, v.zone, v.companies), '@', 'w_' || v.w));
 		v_lines := concat_ws(' UNION ALL ', v_lines, replace(format($q$
