@@ -87,6 +87,8 @@ load(void)
 	 * in while reading leaves the copy stale, to be read again next time.
 	 */
 	nwatched = 0;
+	loyalty_forget_relations();
+	loyalty_config_watch(loyalty_relation("entry"));
 	loyalty_config_watch(loyalty_relation("program"));
 	loyalty_config_watch(loyalty_relation("tier"));
 	loyalty_config_watch(loyalty_relation("rule"));

@@ -37,6 +37,7 @@ end_of_transaction(XactEvent event, void *arg)
 			loyalty_forget_locks();
 			loyalty_store_reset();
 			loyalty_config_reset_pins();
+			(void) loyalty_planner_scope(true);
 			break;
 		default:
 			break;

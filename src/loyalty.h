@@ -10,6 +10,7 @@
 
 #include "executor/spi.h"
 #include "utils/numeric.h"
+#include "utils/relcache.h"
 
 #define LOYALTY_SCHEMA "loyalty"
 
@@ -36,11 +37,14 @@ typedef struct LoyaltyPlan
 /* session.c */
 extern Oid	loyalty_relation(const char *relname);
 extern Oid	loyalty_owner(void);
+extern void loyalty_forget_relations(void);
+extern bool loyalty_is_plain(Relation rel, int natts);
 extern void loyalty_become(Oid role, LoyaltyIdentity *save);
 extern void loyalty_become_reader(Oid role, LoyaltyIdentity *save);
 extern void loyalty_resume(const LoyaltyIdentity *save);
 extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
-extern int	loyalty_pin_planner(void);
+extern void loyalty_pin_planner(void);
+extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);

@@ -15,7 +15,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
+#include "utils/rel.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -26,25 +28,60 @@
 #include "errors.h"
 #include "loyalty.h"
 
+/* whether the current evaluation has pinned the planner's settings */
+static bool planner_pinned = true;
+
 /* set while the engine itself writes to the books; read by the guard */
 static bool writing = false;
 
 PG_FUNCTION_INFO_V1(loyalty_guard);
 
+/* what was looked up since the configuration was loaded */
+#define KNOWN_RELATIONS 16
+static struct
+{
+	const char *name;
+	Oid			relid;
+}			known[KNOWN_RELATIONS];
+static int	nknown = 0;
+static Oid	known_owner = InvalidOid;
+
 /*
- * OID of one of the extension's tables; an error if it is not there.
+ * The configuration is loaded anew: names may mean other relations.
+ */
+void
+loyalty_forget_relations(void)
+{
+	nknown = 0;
+	known_owner = InvalidOid;
+}
+
+/*
+ * OID of one of the extension's tables, whose name is a literal; an error if
+ * it is not there.
  */
 Oid
 loyalty_relation(const char *relname)
 {
-	Oid			schema = get_namespace_oid(LOYALTY_SCHEMA, true);
-	Oid			relid = OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
+	Oid			schema;
+	Oid			relid;
 
+	for (int i = 0; i < nknown; i++)
+		if (strcmp(known[i].name, relname) == 0)
+			return known[i].relid;
+
+	schema = get_namespace_oid(LOYALTY_SCHEMA, true);
+	relid = OidIsValid(schema) ? get_relname_relid(relname, schema) : InvalidOid;
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s.%s\" does not exist", LOYALTY_SCHEMA, relname),
 				 errhint("Is the extension \"loyalty\" created in this database?")));
+	if (nknown < KNOWN_RELATIONS)
+	{
+		known[nknown].name = relname;
+		known[nknown++].relid = relid;
+	}
 	return relid;
 }
 
@@ -54,14 +91,34 @@ loyalty_relation(const char *relname)
 Oid
 loyalty_owner(void)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(loyalty_relation("entry")));
-	Oid			owner;
+	HeapTuple	tuple;
 
+	if (OidIsValid(known_owner))
+		return known_owner;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(loyalty_relation("entry")));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for the ledger");
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	known_owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
-	return owner;
+	return known_owner;
+}
+
+/*
+ * May rows be read and written without the executor?  Only where the table is
+ * what we made it: local, whole, with our columns, and no triggers but ours
+ * (a table that is distributed over several nodes has one, too).
+ */
+bool
+loyalty_is_plain(Relation rel, int natts)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition ||
+		rel->rd_rel->relhassubclass || rel->rd_rel->relrowsecurity ||
+		RelationGetNumberOfAttributes(rel) != natts)
+		return false;
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+		if (strncmp(rel->trigdesc->triggers[i].tgname, "guard", 5) != 0)
+			return false;
+	return true;
 }
 
 /*
@@ -125,13 +182,27 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
  * while a table is still empty: that must not tie them to scanning it when it
  * has grown, which in one bulk statement it does.
  */
-int
+void
 loyalty_pin_planner(void)
 {
-	int			nestlevel = NewGUCNestLevel();
-
+	if (planner_pinned)
+		return;
+	(void) NewGUCNestLevel();
 	pin("enable_seqscan", "off");
-	return nestlevel;
+	planner_pinned = true;
+}
+
+/*
+ * Begin (false) or leave (the value it returned) a subtransaction in which the
+ * first statement pins the planner's settings; its end unpins them.
+ */
+bool
+loyalty_planner_scope(bool pinned)
+{
+	bool		outer = planner_pinned;
+
+	planner_pinned = pinned;
+	return outer;
 }
 
 void
@@ -209,7 +280,10 @@ prepare(LoyaltyPlan *plan)
 uint64
 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls)
 {
-	int			rc = loyalty_execute_plan(prepare(plan), values, nulls);
+	int			rc;
+
+	loyalty_pin_planner();
+	rc = loyalty_execute_plan(prepare(plan), values, nulls);
 
 	if (rc < 0)
 		elog(ERROR, "could not execute \"%s\": %s", plan->sql, SPI_result_code_string(rc));

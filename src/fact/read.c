@@ -150,6 +150,7 @@ run_by_key(LoyaltySource *source, SPIPlanPtr *plan, LoyaltyItem item, char **key
 	int			nparts;
 	int			rc;
 
+	loyalty_pin_planner();
 	loyalty_become_reader(loyalty_source_owner(source), &save);
 	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
 	loyalty_compile_source(source);

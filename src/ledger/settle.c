@@ -71,6 +71,7 @@ attempt(void (*work) (void *), void *arg)
 	ResourceOwner owner = CurrentResourceOwner;
 	MemoryContext context = AllocSetContextCreate(caller, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
 	ErrorData  *error = NULL;
+	bool		outer = loyalty_planner_scope(false);
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -91,6 +92,7 @@ attempt(void (*work) (void *), void *arg)
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
 	MemoryContextDelete(context);
+	(void) loyalty_planner_scope(outer);
 	if (error != NULL && must_propagate(error))
 		ReThrowError(error);
 	return error;
@@ -252,7 +254,6 @@ loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
 	LoyaltyIdentity save;
 	Failures	failures = {0, NULL, NULL};
 	bool		pushed = !ActiveSnapshotSet();
-	int			nest;
 	ListCell   *lc;
 
 	if (list == NIL)
@@ -276,12 +277,10 @@ loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	nest = loyalty_pin_planner();
 	if (n <= BATCH_DOCUMENTS)
 		run(docs, n, outcome, &failures);
 	else
 		run_many(docs, n, outcome, &failures);
-	loyalty_unpin_settings(nest);
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();

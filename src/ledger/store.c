@@ -16,7 +16,6 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
@@ -116,26 +115,6 @@ loyalty_store_row(LoyaltyTable table, Datum *values, bool *nulls)
 	row->nulls = palloc(sizeof(bool) * b->natts);
 	memcpy(row->values, values, sizeof(Datum) * b->natts);
 	memcpy(row->nulls, nulls, sizeof(bool) * b->natts);
-}
-
-/*
- * May rows go straight into this table?
- */
-static bool
-is_plain(Relation rel, int natts, bool for_update)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition ||
-		rel->rd_rel->relhassubclass || RelationGetNumberOfAttributes(rel) != natts)
-		return false;
-	if (triggers == NULL)
-		return true;
-	if (for_update)
-		return !(triggers->trig_update_after_row || triggers->trig_update_before_statement ||
-				 triggers->trig_update_after_statement);
-	return !(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-			 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
 }
 
 typedef struct DirectWrite
@@ -242,7 +221,7 @@ loyalty_store_flush(void)
 		if (b->nrows == 0)
 			continue;
 		rel = table_open(loyalty_relation(b->name), RowExclusiveLock);
-		if (is_plain(rel, b->natts, false))
+		if (loyalty_is_plain(rel, b->natts))
 			write_direct(b, rel);
 		else
 		{
@@ -284,7 +263,7 @@ loyalty_store_probe(LoyaltyDocument **docs, int n)
 	ScanKeyData keys[2];
 
 	(void) RelationGetIndexList(rel);
-	if (!is_plain(rel, buffers[TABLE_DOCUMENT].natts, false) || !OidIsValid(rel->rd_pkindex))
+	if (!loyalty_is_plain(rel, buffers[TABLE_DOCUMENT].natts) || !OidIsValid(rel->rd_pkindex))
 	{
 		table_close(rel, NoLock);
 		return;
@@ -339,7 +318,7 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	if (n == 0)
 		return;
 	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
-	if (is_plain(rel, 10, true))
+	if (loyalty_is_plain(rel, 10))
 	{
 		DirectWrite w;
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);

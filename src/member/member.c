@@ -10,16 +10,25 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "config.h"
 #include "errors.h"
 #include "member/member.h"
 
 #define MEMBER_BITS 53
+#define MEMBER_NATTS 10
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
 	" m.qualifying, m.carry, m.last_seq, m.ctid"
@@ -28,11 +37,6 @@ static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
 	" ORDER BY m.member_id FOR NO KEY UPDATE",
 	.nparams = 1, .types = {INT8ARRAYOID}
-};
-
-static LoyaltyPlan plan_lock_one = {
-	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = $1 FOR NO KEY UPDATE",
-	.nparams = 1, .types = {INT8OID}
 };
 
 static LoyaltyPlan plan_lock_nowait = {
@@ -171,27 +175,96 @@ loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers, D
 	(void) loyalty_write(&plan_enrol, values, NULL);
 }
 
+/* from the columns of loyalty.member, in order */
 static void
-fill(LoyaltyMember *m, uint64 row)
+fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 {
-	bool		isnull;
-	Datum		value;
-
 	memset(m, 0, sizeof(LoyaltyMember));
-	m->id = DatumGetInt64(loyalty_spi_datum(row, 1, &isnull));
-	m->program = loyalty_program_by_id(DatumGetInt32(loyalty_spi_datum(row, 2, &isnull)));
-	m->customer = loyalty_spi_text(row, 3);
-	m->joined_on = DatumGetDateADT(loyalty_spi_datum(row, 4, &isnull));
-	value = loyalty_spi_datum(row, 5, &isnull);
-	m->tier_id = isnull ? 0 : DatumGetInt32(value);
-	m->balance = loyalty_points_from_datum(loyalty_spi_datum(row, 6, &isnull));
-	m->balance_before = m->balance;
-	m->debt = loyalty_points_from_datum(loyalty_spi_datum(row, 7, &isnull));
-	m->qualifying = loyalty_spi_numeric(row, 8);
-	value = loyalty_spi_datum(row, 9, &isnull);
-	m->carry = isnull ? loyalty_rational_int(0) : loyalty_rational_from_datum(value);
-	m->last_seq = DatumGetInt64(loyalty_spi_datum(row, 10, &isnull));
-	m->tid = *(ItemPointer) DatumGetPointer(loyalty_spi_datum(row, 11, &isnull));
+	m->id = DatumGetInt64(values[0]);
+	m->program = loyalty_program_by_id(DatumGetInt32(values[1]));
+	m->customer = TextDatumGetCString(values[2]);
+	m->joined_on = DatumGetDateADT(values[3]);
+	m->tier_id = nulls[4] ? 0 : DatumGetInt32(values[4]);
+	m->balance = m->balance_before = loyalty_points_from_datum(values[5]);
+	m->debt = loyalty_points_from_datum(values[6]);
+	m->qualifying = DatumGetNumericCopy(values[7]);
+	m->carry = nulls[8] ? loyalty_rational_int(0) : loyalty_rational_from_datum(values[8]);
+	m->last_seq = DatumGetInt64(values[9]);
+	m->tid = *tid;
+}
+
+static void
+fill_from_spi(LoyaltyMember *m, uint64 row)
+{
+	Datum		values[MEMBER_NATTS + 1];
+	bool		nulls[MEMBER_NATTS + 1];
+
+	for (int i = 0; i <= MEMBER_NATTS; i++)
+		values[i] = loyalty_spi_datum(row, i + 1, &nulls[i]);
+	fill(m, values, nulls, (ItemPointer) DatumGetPointer(values[MEMBER_NATTS]));
+}
+
+/*
+ * Lock one row as SELECT FOR NO KEY UPDATE would; slot has the visible version
+ * and gets the locked one.  False if the row is gone.
+ */
+static bool
+lock_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot, bool nowait)
+{
+	TM_FailureData failure;
+	int			flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
+	ItemPointerData tid = slot->tts_tid;
+
+	if (!IsolationUsesXactSnapshot())
+		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	switch (table_tuple_lock(rel, &tid, snapshot, slot, GetCurrentCommandId(false),
+							 LockTupleNoKeyExclusive, nowait ? LockWaitError : LockWaitBlock,
+							 flags, &failure))
+	{
+		case TM_Ok:
+			return true;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			return false;
+		default:
+			elog(ERROR, "could not lock a row of \"%s\"", RelationGetRelationName(rel));
+			return false;
+	}
+}
+
+/*
+ * Lock and read members by their primary key, without the executor.
+ */
+static LoyaltyMember *
+lock_directly(Relation rel, int64 *ids, int n, bool nowait, int *nfound)
+{
+	LoyaltyMember *members = palloc(sizeof(LoyaltyMember) * n);
+	Relation	index = index_open(rel->rd_pkindex, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = index_beginscan(rel, index, snapshot, 1, 0);
+	ScanKeyData key;
+
+	*nfound = 0;
+	for (int i = 0; i < n; i++)
+	{
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ids[i]));
+		index_rescan(scan, &key, 1, NULL, 0);
+		if (!index_getnext_slot(scan, ForwardScanDirection, slot) ||
+			!lock_row(rel, slot, snapshot, nowait))
+			continue;
+		slot_getallattrs(slot);
+		fill(&members[(*nfound)++], slot->tts_values, slot->tts_isnull, &slot->tts_tid);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	index_close(index, NoLock);
+	return members;
 }
 
 /*
@@ -204,23 +277,23 @@ fill(LoyaltyMember *m, uint64 row)
 LoyaltyMember *
 loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound)
 {
-	Datum		value;
+	Relation	rel = table_open(loyalty_relation("member"), RowShareLock);
 	LoyaltyMember *members;
 
-	if (n == 1 && !nowait)
-	{
-		value = Int64GetDatum(ids[0]);
-		*nfound = loyalty_run(&plan_lock_one, &value, NULL);
-	}
+	(void) RelationGetIndexList(rel);
+	if (loyalty_is_plain(rel, MEMBER_NATTS) && OidIsValid(rel->rd_pkindex))
+		members = lock_directly(rel, ids, n, nowait, nfound);
 	else
 	{
-		value = loyalty_int8_array(ids, n);
+		Datum		value = loyalty_int8_array(ids, n);
+
 		*nfound = loyalty_run(nowait ? &plan_lock_nowait : &plan_lock, &value, NULL);
+		members = palloc(sizeof(LoyaltyMember) * Max(*nfound, 1));
+		for (int i = 0; i < *nfound; i++)
+			fill_from_spi(&members[i], i);
+		SPI_freetuptable(SPI_tuptable);
 	}
-	members = palloc(sizeof(LoyaltyMember) * Max(*nfound, 1));
-	for (int i = 0; i < *nfound; i++)
-		fill(&members[i], i);
-	SPI_freetuptable(SPI_tuptable);
+	table_close(rel, NoLock);
 	return members;
 }
 
@@ -236,7 +309,7 @@ loyalty_read_member(int64 id)
 	if (id == 0 || loyalty_run(&plan_read, &value, NULL) == 0)
 		return NULL;
 	m = palloc(sizeof(LoyaltyMember));
-	fill(m, 0);
+	fill_from_spi(m, 0);
 	return m;
 }
 

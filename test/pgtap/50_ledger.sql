@@ -46,7 +46,7 @@ SELECT results_eq($$SELECT seq, kind, points::numeric, occurred_at FROM shop.ent
 	$$VALUES (1::bigint, 'earn', 100::numeric, '2024-01-10 12:00+00'::timestamptz), (2, 'earn', 50, '2024-02-10 12:00+00'),
 		(3, 'return', -500, '2024-03-10 12:00+00'), (4, 'earn', 20, '2024-03-20 12:00+00'), (5, 'earn', 1, '2024-03-21 12:00+00')$$, 'entries are numbered and carry business time');
 SELECT is_empty($$SELECT FROM shop.entry WHERE recorded_at NOT BETWEEN now() - interval '1 hour' AND clock_timestamp()$$, 'and the time they were written at');
-SELECT results_eq($$SELECT e.doc_key FROM shop.entry e JOIN loyalty.source s USING (source_id) WHERE s.name = 'inv' AND e.member_id = loyalty.member_id('led', 'ann') ORDER BY e.seq$$,
+SELECT results_eq($$SELECT e.doc_key COLLATE "default" FROM shop.entry e JOIN loyalty.source s USING (source_id) WHERE s.name = 'inv' AND e.member_id = loyalty.member_id('led', 'ann') ORDER BY e.seq$$,
 	$$SELECT g::text FROM generate_series(1, 5) g$$, 'and say which document they are of');
 UPDATE shop.invoice SET total = 60 WHERE id = 2;
 UPDATE shop.invoice SET total = 70 WHERE id = 2;

@@ -13,22 +13,29 @@ cd "$(dirname "$0")" || exit 1
 SEED=${SEED:-20240229}
 HISTORIES=${HISTORIES:-416}
 export SEED HISTORIES
+home=${PGDATABASE:-postgres}
 db=loyalty_random_$$
 passed=0
 failed=0
 
-psql -X -q -v ON_ERROR_STOP=1 -c "CREATE DATABASE $db" || exit 1
+PGDATABASE=$home psql -X -q -v ON_ERROR_STOP=1 -c "CREATE DATABASE $db" || exit 1
 export PGDATABASE=$db
 export PGOPTIONS="${PGOPTIONS:-} -c synchronous_commit=off"
 
-# lines that begin with ok or not ok, counted; the latter shown
+# lines that begin with ok or not ok, counted; of the latter two of a kind shown
+declare -A shown
 count()
 {
-	local line
+	local line kind
 	while IFS= read -r line; do
 		case $line in
 			"ok - "*) passed=$((passed + 1)) ;;
-			"not ok - "*) failed=$((failed + 1)); [ $failed -gt 20 ] || echo "$line" ;;
+			"not ok - "*)
+				failed=$((failed + 1))
+				kind=${line//[0-9]/}
+				shown[$kind]=$((${shown[$kind]:-0} + 1))
+				[ "${shown[$kind]}" -gt 2 ] || echo "$line"
+				;;
 			*) echo "# $line" ;;
 		esac
 	done
@@ -63,7 +70,7 @@ if [ $failed -eq 0 ]; then
 fi
 
 if [ $failed -eq 0 ]; then
-	PGDATABASE=postgres psql -X -q -c "DROP DATABASE $db" || failed=1
+	PGDATABASE=$home psql -X -q -c "DROP DATABASE $db" || failed=1
 else
 	echo "# database $db is kept"
 fi
