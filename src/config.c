@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -28,7 +29,11 @@ PG_FUNCTION_INFO_V1(loyalty_config_changed);
 
 static LoyaltyConfig *config = NULL;
 static bool stale = true;
-static int	pins = 0;
+
+/* nest levels at which the copy was pinned; an abort drops those above it */
+static int *pins = NULL;
+static int	npins = 0;
+static int	pins_size = 0;
 static uint64 generations = 0;
 
 /* relations whose change makes the copy stale */
@@ -133,7 +138,7 @@ load(void)
 LoyaltyConfig *
 loyalty_config(void)
 {
-	if (config == NULL || (stale && pins == 0))
+	if (config == NULL || (stale && npins == 0))
 	{
 		bool		pushed = !ActiveSnapshotSet();
 
@@ -150,21 +155,33 @@ void
 loyalty_config_pin(void)
 {
 	(void) loyalty_config();
-	pins++;
+	if (npins == pins_size)
+	{
+		int			size = Max(16, pins_size * 2);
+
+		pins = pins == NULL ? MemoryContextAlloc(TopMemoryContext, size * sizeof(int)) :
+			repalloc(pins, size * sizeof(int));
+		pins_size = size;
+	}
+	pins[npins++] = GetCurrentTransactionNestLevel();
 }
 
 void
 loyalty_config_unpin(void)
 {
-	Assert(pins > 0);
-	pins--;
+	Assert(npins > 0);
+	npins--;
 }
 
-/* the transaction is over: nobody holds a pointer any more */
+/*
+ * A subtransaction of that level, or (0) the transaction, is over: who pinned
+ * the copy inside and did not return from there holds no pointer any more.
+ */
 void
-loyalty_config_reset_pins(void)
+loyalty_config_drop_pins(int level)
 {
-	pins = 0;
+	while (npins > 0 && pins[npins - 1] >= level)
+		npins--;
 }
 
 /*

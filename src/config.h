@@ -22,7 +22,7 @@ typedef struct LoyaltyConfig
 extern LoyaltyConfig *loyalty_config(void);
 extern void loyalty_config_pin(void);
 extern void loyalty_config_unpin(void);
-extern void loyalty_config_reset_pins(void);
+extern void loyalty_config_drop_pins(int level);
 extern void loyalty_config_watch(Oid relid);
 extern void loyalty_config_init(void);
 

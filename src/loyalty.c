@@ -28,7 +28,7 @@ end_of_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			loyalty_flush_touched();
+			loyalty_flush_touched(0);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
@@ -36,7 +36,7 @@ end_of_transaction(XactEvent event, void *arg)
 			loyalty_forget_touched();
 			loyalty_forget_locks();
 			loyalty_store_reset();
-			loyalty_config_reset_pins();
+			loyalty_config_drop_pins(0);
 			(void) loyalty_planner_scope(true);
 			break;
 		default:
@@ -48,7 +48,10 @@ static void
 end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		loyalty_touched_subabort(GetCurrentTransactionNestLevel());
+		loyalty_config_drop_pins(GetCurrentTransactionNestLevel());
+	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		loyalty_touched_subcommit(GetCurrentTransactionNestLevel());
 }

@@ -35,6 +35,7 @@ typedef struct LoyaltyPlan
 } LoyaltyPlan;
 
 /* session.c */
+extern bool loyalty_installed(void);
 extern Oid	loyalty_relation(const char *relname);
 extern Oid	loyalty_owner(void);
 extern void loyalty_forget_relations(void);

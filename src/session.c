@@ -57,6 +57,17 @@ loyalty_forget_relations(void)
 }
 
 /*
+ * Is the extension (still) there?
+ */
+bool
+loyalty_installed(void)
+{
+	Oid			schema = get_namespace_oid(LOYALTY_SCHEMA, true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("source", schema));
+}
+
+/*
  * OID of one of the extension's tables, whose name is a literal; an error if
  * it is not there.
  */
@@ -168,6 +179,7 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
 	int			nestlevel = NewGUCNestLevel();
 
 	pin("search_path", search_path);
+	pin("jit", "off");
 	pin("TimeZone", time_zone);
 	pin("DateStyle", "ISO, YMD");
 	pin("IntervalStyle", "postgres");
@@ -189,6 +201,7 @@ loyalty_pin_planner(void)
 		return;
 	(void) NewGUCNestLevel();
 	pin("enable_seqscan", "off");
+	pin("jit", "off");
 	planner_pinned = true;
 }
 

@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "config.h"
 #include "errors.h"
@@ -443,6 +445,45 @@ loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n)
 }
 
 /*
+ * Run a source's scan.  If some old row makes an expression fail, the keys
+ * alone are read instead: one document must not keep all others from being
+ * looked at, and evaluation will say which it is.
+ */
+static void
+scan(LoyaltySource *source, const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool failed = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (loyalty_execute(sql) != SPI_OK_SELECT)
+			elog(ERROR, "could not scan source \"%s\"", source->name);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(error);
+		failed = true;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (failed && loyalty_execute(source->keys_sql) != SPI_OK_SELECT)
+		elog(ERROR, "could not scan source \"%s\"", source->name);
+}
+
+/*
  * Every document of a source that is in scope (of LoyaltyFound *), or with
  * newest > 0 only so many of the latest.
  */
@@ -464,8 +505,7 @@ loyalty_scan_documents(LoyaltySource *source, int newest)
 	appendStringInfoString(&sql, source->scan_sql);
 	if (newest > 0)
 		appendStringInfo(&sql, " ORDER BY %d DESC NULLS LAST LIMIT %d", nkeys + 1, newest);
-	if (loyalty_execute(sql.data) != SPI_OK_SELECT)
-		elog(ERROR, "could not scan source \"%s\"", source->name);
+	scan(source, sql.data);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 

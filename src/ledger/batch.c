@@ -610,6 +610,7 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 	const char *problem;
 	LoyaltyDifference *d;
 	MemoryContext old;
+	ListCell   *lc;
 
 	if (live != NULL && !was_booked)
 		problem = "not booked";
@@ -628,6 +629,10 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 	d->problem = problem;
 	if (doc->facts != NULL && doc->facts->customer != NULL)
 		d->customer = pstrdup(doc->facts->customer);
+	else
+		foreach(lc, family->parts)
+			if (((LoyaltyPart *) lfirst(lc))->member_id != 0)
+				d->customer = pstrdup(loyalty_batch_member(batch, ((LoyaltyPart *) lfirst(lc))->member_id)->customer);
 	outcome->differences = lappend(outcome->differences, d);
 	MemoryContextSwitchTo(old);
 }

@@ -47,9 +47,14 @@ static LoyaltyPlan plan_chain = {
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
 
+/* an entry knows the day its lot expires, so the lot is found by its whole key */
 static LoyaltyPlan plan_lots = {
 	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) l ORDER BY l.seq",
+	" (SELECT x.expires_on FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
+	" UNION ALL"
+	" SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
+	" ORDER BY l.seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
 
@@ -88,10 +93,11 @@ static LoyaltyPlan plan_update_lot = {
 };
 
 static void
-store_entry(LoyaltyMember *member, LoyaltyPart *part, int64 seq, const char *kind, Points points, TimestampTz now)
+store_entry(LoyaltyMember *member, LoyaltyPart *part, int64 seq, const char *kind, Points points,
+			const DateADT *expires_on, TimestampTz now)
 {
-	Datum		values[9];
-	bool		nulls[9] = {false};
+	Datum		values[10];
+	bool		nulls[10] = {false};
 
 	values[0] = Int64GetDatum(member->id);
 	values[1] = Int64GetDatum(seq);
@@ -99,10 +105,12 @@ store_entry(LoyaltyMember *member, LoyaltyPart *part, int64 seq, const char *kin
 	values[3] = PointsGetDatum(points);
 	values[4] = TimestampTzGetDatum(part->at);
 	values[5] = TimestampTzGetDatum(now);
-	values[6] = Int32GetDatum(part->source_id);
-	values[7] = CStringGetTextDatum(part->key);
-	nulls[8] = part->last_seq == 0;
-	values[8] = Int64GetDatum(part->last_seq);
+	nulls[6] = expires_on == NULL;
+	values[6] = DateADTGetDatum(expires_on == NULL ? 0 : *expires_on);
+	values[7] = Int32GetDatum(part->source_id);
+	values[8] = CStringGetTextDatum(part->key);
+	nulls[9] = part->last_seq == 0;
+	values[9] = Int64GetDatum(part->last_seq);
 	loyalty_store_row(TABLE_ENTRY, values, nulls);
 }
 
@@ -440,6 +448,8 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	Points		delta = due - (part->points - part->written_off);
 	const char *kind = part->is_return ? "return" : part->last_seq == 0 && delta > 0 ? "earn" : "correction";
 	Posting		p;
+	static const DateADT never = DATEVAL_NOEND;
+	const DateADT *expires_on = NULL;
 
 	if (delta > 0 && part->written_off > 0)
 	{
@@ -459,7 +469,10 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	p.seq = member->last_seq + 1;
 
 	if (delta > 0 && part->last_seq == 0 && member->debt == 0)
+	{
 		store_lot(member, p.seq, DATEVAL_NOEND, delta, delta);
+		expires_on = &never;
+	}
 	else
 	{
 		/* the lots are read from the table: it must know what we know */
@@ -492,7 +505,9 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 		}
 		write_lots(&p);
 	}
-	store_entry(member, part, p.seq, kind, delta, batch->now);
+	if (find_lot(&p, p.seq) != NULL)
+		expires_on = &find_lot(&p, p.seq)->expires_on;
+	store_entry(member, part, p.seq, kind, delta, expires_on, batch->now);
 	member->last_seq = p.seq;
 	member->balance += delta;
 	member->dirty = true;

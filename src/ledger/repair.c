@@ -50,7 +50,7 @@ loyalty_settle(PG_FUNCTION_ARGS)
 	int64		n = loyalty_touched_count();
 
 	refuse_on_standby("settle");
-	loyalty_flush_touched();
+	loyalty_flush_touched(0);
 	n += loyalty_settle_waiting(NULL, SETTLE_WAITING);
 	PG_RETURN_INT64(n);
 }
@@ -92,7 +92,7 @@ documents_from_array(LoyaltySource *source, ArrayType *keys, bool force, bool op
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("a document key cannot be NULL")));
-		doc = loyalty_new_document(source, TextDatumGetCString(elements[i]));
+		doc = loyalty_new_document(source, loyalty_canonical_key(source, TextDatumGetCString(elements[i])));
 		doc->force = force;
 		doc->opening = opening;
 		docs = lappend(docs, doc);

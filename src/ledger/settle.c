@@ -106,11 +106,44 @@ typedef struct Batch
 	ErrorData  *error;
 } Batch;
 
+/*
+ * Documents of this batch that waited are evaluated now; how often they failed
+ * before is kept, should they fail again.
+ */
+static void
+take_waiting(LoyaltyDocument **docs, int n)
+{
+	char	  **keys = palloc(sizeof(char *) * n);
+
+	for (int from = 0; from < n;)
+	{
+		int			to = from;
+		ListCell   *lc;
+
+		while (to < n && docs[to]->source == docs[from]->source)
+		{
+			keys[to] = docs[to]->key;
+			to++;
+		}
+		foreach(lc, loyalty_claim_documents(docs[from]->source->id, keys + from, to - from))
+		{
+			LoyaltyClaimed *c = lfirst(lc);
+
+			for (int i = from; i < to; i++)
+				if (strcmp(docs[i]->key, c->key) == 0)
+					docs[i]->attempts = Max(docs[i]->attempts, c->attempts);
+		}
+		from = to;
+	}
+}
+
 static void
 process(void *arg)
 {
 	Batch	   *b = arg;
 
+	if (loyalty_anything_waits())
+		take_waiting(b->docs, b->n);
 	loyalty_process_batch(b->docs, b->n, b->outcome);
 }
 
@@ -498,11 +531,11 @@ loyalty_settle_waiting(LoyaltySource *source, int limit)
  * One round: what was touched since the last.
  */
 static void
-flush_round(void)
+flush_round(int32 source_id)
 {
 	LoyaltyOutcome outcome = {0};
 	int			n;
-	LoyaltyTouched *touched = loyalty_take_touched(&n);
+	LoyaltyTouched *touched = loyalty_take_touched(source_id, &n);
 	List	   *docs = NIL;
 	ListCell   *lc;
 
@@ -548,28 +581,31 @@ flush_round(void)
 }
 
 /*
- * Evaluate what the transaction has touched; called at commit, by settle(),
- * and after each statement for sources attached that way.
+ * Evaluate what the transaction has touched, of one source or (0) of all;
+ * called at commit, by settle(), and after each statement for sources that
+ * are attached that way.
  */
 void
-loyalty_flush_touched(void)
+loyalty_flush_touched(int32 source_id)
 {
 	MemoryContext context;
 	MemoryContext old;
 
 	if (loyalty_touched_count() == 0)
 		return;
+	if (!loyalty_installed())
+		return;					/* dropped by this very transaction */
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	loyalty_config_pin();
-	for (int round = 0; loyalty_touched_count() > 0; round++)
+	for (int round = 0; loyalty_touched_count() > 0 && (source_id == 0 || round == 0); round++)
 	{
 		if (round == MAX_ROUNDS)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("evaluating documents keeps changing documents"),
 					 errhint("A mapping must not write to attached tables.")));
-		flush_round();
+		flush_round(source_id);
 	}
 	loyalty_config_unpin();
 	MemoryContextSwitchTo(old);

@@ -58,11 +58,11 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
 		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 	}},
-	[TABLE_ENTRY] = {.name = "entry", .natts = 9, .insert = {
-		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, source_id, doc_key, prev_seq)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		.nparams = 9,
-		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID, TEXTOID, INT8OID}
+	[TABLE_ENTRY] = {.name = "entry", .natts = 10, .insert = {
+		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
+		" source_id, doc_key, prev_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+		.nparams = 10,
+		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID}
 	}},
 	[TABLE_LOT] = {.name = "lot", .natts = 6, .insert = {
 		.sql = "INSERT INTO loyalty.lot (member_id, is_open, expires_on, seq, points, remaining)"

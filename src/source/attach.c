@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "parser/parse_coerce.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -53,27 +54,34 @@ static const int item_args[LOYALTY_NITEMS] = {
 #define LOCK_TRIES 10
 #define LOCK_TIMEOUT "500ms"
 
+/* a source that was detached is mapped anew: its bookings go on */
 static LoyaltyPlan plan_insert = {
-	.sql = "INSERT INTO loyalty.source (name, program_id, header, lines, key, customer, doc_date, posted, amount,"
+	.sql = "INSERT INTO loyalty.source AS s (name, program_id, header, lines, key, customer, doc_date, posted, amount,"
 	" filter, sign, company, currency, rate, paid_by_points, return_of, void, channel, enrol,"
 	" line_parent, line_key, line_filter, line_product, line_category, line_qty, line_amount, line_cost,"
 	" line_return_of, return_source, evaluate, on_error, unlinked, search_path)"
 	" SELECT $1[1], $2, $3::pg_catalog.regclass, $4::pg_catalog.regclass, $1[2], $1[3], $1[4], $1[5], $1[6],"
 	" $1[7], $1[8], $1[9], $1[10], $1[11], $1[12], $1[13], $1[14], $1[15], $1[16], $1[17], $1[18], $1[19],"
 	" $1[20], $1[21], $1[22], $1[23], $1[24], $1[25], $1[26], $1[27], $1[28], $1[29], $1[30]"
-	" RETURNING source_id",
+	" ON CONFLICT (name) DO UPDATE SET attached = true,"
+	" program_id = excluded.program_id, header = excluded.header, lines = excluded.lines,"
+	" key = excluded.key, customer = excluded.customer, doc_date = excluded.doc_date,"
+	" posted = excluded.posted, amount = excluded.amount, filter = excluded.filter,"
+	" sign = excluded.sign, company = excluded.company, currency = excluded.currency,"
+	" rate = excluded.rate, paid_by_points = excluded.paid_by_points, return_of = excluded.return_of,"
+	" void = excluded.void, channel = excluded.channel, enrol = excluded.enrol,"
+	" line_parent = excluded.line_parent, line_key = excluded.line_key, line_filter = excluded.line_filter,"
+	" line_product = excluded.line_product, line_category = excluded.line_category, line_qty = excluded.line_qty,"
+	" line_amount = excluded.line_amount, line_cost = excluded.line_cost, line_return_of = excluded.line_return_of,"
+	" return_source = excluded.return_source, evaluate = excluded.evaluate, on_error = excluded.on_error,"
+	" unlinked = excluded.unlinked, search_path = excluded.search_path"
+	" WHERE NOT s.attached AND s.program_id = excluded.program_id RETURNING source_id",
 	.nparams = 4, .types = {TEXTARRAYOID, INT4OID, OIDOID, OIDOID}
 };
 
 static LoyaltyPlan plan_detach = {
 	.sql = "UPDATE loyalty.source SET attached = false WHERE source_id = $1",
 	.nparams = 1, .types = {INT4OID}
-};
-
-static LoyaltyPlan plan_reattach = {
-	.sql = "DELETE FROM loyalty.source s WHERE s.name = $1 AND NOT s.attached AND NOT EXISTS"
-	" (SELECT FROM loyalty.document d WHERE d.source_id = s.source_id)",
-	.nparams = 1, .types = {TEXTOID}
 };
 
 static char *
@@ -186,12 +194,42 @@ try_mapping(LoyaltySource *source)
 							loyalty_item_name(keys[i])),
 					 errhint("It is evaluated for every row that is written.")));
 	}
-	if (OidIsValid(source->lines) && source->expr[ITEM_KEY]->nparts != source->expr[ITEM_LINE_PARENT]->nparts)
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+}
+
+/*
+ * A line's parent and a document's key must be able to be equal; said here, in
+ * terms of the mapping, before a statement made of both would not compile.
+ */
+static void
+check_parent(LoyaltySource *source)
+{
+	LoyaltyExpression *key;
+	LoyaltyExpression *parent;
+	LoyaltyIdentity save;
+	int			nest;
+
+	if (!OidIsValid(source->lines))
+		return;
+	loyalty_become_reader(loyalty_source_owner(source), &save);
+	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
+	key = loyalty_compile_item(source, ITEM_KEY, CurrentMemoryContext);
+	parent = loyalty_compile_item(source, ITEM_LINE_PARENT, CurrentMemoryContext);
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+	if (key->nparts != parent->nparts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"line_parent\" and \"key\" have different numbers of columns")));
-	loyalty_unpin_settings(nest);
-	loyalty_resume(&save);
+	for (int i = 0; i < key->nparts; i++)
+		if (TypeCategory(key->types[i]) != TypeCategory(parent->types[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("expression \"line_parent\" is %s, but \"key\" is %s",
+							format_type_be(parent->types[i]), format_type_be(key->types[i])),
+					 errhint("Write the conversion into the expression."),
+					 internalerrposition(1), internalerrquery(parent->text)));
 }
 
 /*
@@ -382,6 +420,7 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	source->search_path = PG_ARGISNULL(ARG_SEARCH_PATH) ? current_search_path() : text_arg(fcinfo, ARG_SEARCH_PATH);
 
 	loyalty_connect();
+	check_parent(source);
 	try_mapping(source);
 
 	strings[0] = name;
@@ -405,13 +444,11 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	if (OidIsValid(source->lines))
 		grant_to_owner(source->lines);
 	loyalty_become(loyalty_owner(), &save);
-	{
-		Datum		old_name = CStringGetTextDatum(name);
-
-		/* an attachment that never booked anything leaves no trace */
-		(void) loyalty_write(&plan_reattach, &old_name, NULL);
-	}
-	(void) loyalty_write(&plan_insert, values, nulls);
+	if (loyalty_write(&plan_insert, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_DUPLICATE),
+				 errmsg("source \"%s\" belongs to another programme", name),
+				 errhint("What it booked stays there; attach under another name.")));
 	id = DatumGetInt32(loyalty_spi_datum(0, 1, &isnull));
 	loyalty_resume(&save);
 

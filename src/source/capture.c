@@ -259,6 +259,6 @@ loyalty_capture(PG_FUNCTION_ARGS)
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
 		loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, 0);
 	else if (map->source->evaluate == EVALUATE_STATEMENT)
-		loyalty_flush_touched();
+		loyalty_flush_touched(map->source->id);
 	return PointerGetDatum(NULL);
 }

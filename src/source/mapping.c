@@ -283,6 +283,45 @@ loyalty_decompose_key(const char *key, char **parts, int nparts)
 }
 
 /*
+ * A key that somebody wrote must be one the key's type can read; what it gives
+ * back is that key as the engine writes it (07 is 7).
+ */
+char *
+loyalty_canonical_key(LoyaltySource *source, const char *key)
+{
+	LoyaltyExpression *e;
+	LoyaltyIdentity save;
+	char	   *parts[LOYALTY_MAX_KEY];
+	int			nest;
+
+	loyalty_become_reader(loyalty_source_owner(source), &save);
+	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
+	e = loyalty_compile_item(source, ITEM_KEY, loyalty_config()->context);
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+
+	loyalty_decompose_key(key, parts, e->nparts);
+	for (int i = 0; i < e->nparts; i++)
+	{
+		Oid			input;
+		Oid			output;
+		Oid			param;
+		bool		varlena;
+		Datum		value;
+
+		if (parts[i] == NULL)
+			continue;
+		getTypeInputInfo(e->types[i], &input, &param);
+		getTypeOutputInfo(e->types[i], &output, &varlena);
+		value = OidInputFunctionCall(input, parts[i], param, -1);
+		if (e->types[i] == NUMERICOID)
+			value = NumericGetDatum(loyalty_num_trim(DatumGetNumeric(value)));
+		parts[i] = OidOutputFunctionCall(output, value);
+	}
+	return loyalty_compose_key(parts, e->nparts);
+}
+
+/*
  * Check one item and describe it, in the given context.
  */
 LoyaltyExpression *
@@ -435,6 +474,8 @@ loyalty_compile_source(LoyaltySource *source)
 								sql_of(source, ITEM_SIGN, "NULL::pg_catalog.numeric"),
 								sql_of(source, ITEM_RETURN_OF, "NULL::pg_catalog.text"),
 								header, (char *) linitial(loyalty_fact_columns(source)));
+
+	source->keys_sql = psprintf("SELECT %s, NULL::pg_catalog.timestamptz, false FROM %s AS r", select.data, header);
 
 	if (OidIsValid(source->lines))
 	{

@@ -45,6 +45,16 @@ static LoyaltyPlan plan_claim_members = {
 	.nparams = 1, .types = {INT8ARRAYOID}
 };
 
+/* a document that is evaluated now need not wait any more */
+static LoyaltyPlan plan_claim_documents = {
+	.sql = "DELETE FROM loyalty.pending p WHERE p.ctid = ANY (ARRAY("
+	"SELECT q.ctid FROM pg_catalog.unnest($2) AS k (key) CROSS JOIN LATERAL"
+	" (SELECT x.ctid FROM loyalty.pending x WHERE x.source_id = $1 AND x.doc_key = k.key"
+	" FOR UPDATE SKIP LOCKED OFFSET 0) q))"
+	" RETURNING p.source_id, p.doc_key, p.attempts",
+	.nparams = 2, .types = {INT4OID, TEXTARRAYOID}
+};
+
 /*
  * Cheap enough to ask on every evaluation: an empty table that was vacuumed,
  * or never used, has no blocks.
@@ -116,6 +126,19 @@ loyalty_claim(int32 source_id, int limit)
 	values[0] = Int32GetDatum(source_id);
 	values[1] = Int32GetDatum(limit);
 	return claimed(loyalty_write(&plan_claim, values, NULL));
+}
+
+/*
+ * Take these documents of a source, if they wait.
+ */
+List *
+loyalty_claim_documents(int32 source_id, char **keys, int n)
+{
+	Datum		values[2];
+
+	values[0] = Int32GetDatum(source_id);
+	values[1] = loyalty_text_array(keys, n);
+	return claimed(loyalty_write(&plan_claim_documents, values, NULL));
 }
 
 /*

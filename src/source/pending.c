@@ -231,11 +231,11 @@ loyalty_touched_count(void)
 }
 
 /*
- * Hand out what waits, and note it as evaluated.  The array is allocated in
+ * Hand out what waits, of one source or (0) of all, and note it as evaluated.  The array is allocated in
  * the current context, keys and rows stay good until the transaction ends.
  */
 LoyaltyTouched *
-loyalty_take_touched(int *n)
+loyalty_take_touched(int32 source_id, int *n)
 {
 	LoyaltyTouched *result;
 	int			upto = nrecords;
@@ -250,7 +250,7 @@ loyalty_take_touched(int *n)
 		NewestEntry *entry;
 		LoyaltyTouched *t;
 
-		if (!record->touched)
+		if (!record->touched || (source_id != 0 && record->key->source_id != source_id))
 			continue;
 		entry = newest_lookup(newest, record->key);
 		if (entry->newest != i)
@@ -269,7 +269,7 @@ loyalty_take_touched(int *n)
 	 * At the end of the transaction nobody can roll back to an earlier state
 	 * of the log, so it need not be kept; the caller still reads the rows.
 	 */
-	if (GetCurrentTransactionNestLevel() == 1 && nmarks == 0)
+	if (GetCurrentTransactionNestLevel() == 1 && nmarks == 0 && *n == ntouched)
 	{
 		newest_reset(newest);
 		nrecords = 0;
@@ -277,7 +277,7 @@ loyalty_take_touched(int *n)
 	}
 	else
 		for (int i = 0; i < upto; i++)
-			if (records[i].touched)
+			if (records[i].touched && (source_id == 0 || records[i].key->source_id == source_id))
 			{
 				NewestEntry *entry = newest_lookup(newest, records[i].key);
 

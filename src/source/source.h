@@ -105,6 +105,7 @@ typedef struct LoyaltySource
 	char	   *lines_sql;		/* facts of their lines, by key of the document */
 	char	   *parent_sql;		/* documents of lines, by key of the line */
 	char	   *scan_sql;		/* every document in scope */
+	char	   *keys_sql;		/* every key of the table, in the same form */
 	SPIPlanPtr	header_plan;
 	SPIPlanPtr	lines_plan;
 	SPIPlanPtr	parent_plan;
@@ -202,6 +203,7 @@ extern LoyaltyExpression *loyalty_compile_item(LoyaltySource *source, LoyaltyIte
 											   MemoryContext context);
 extern const char *loyalty_item_name(LoyaltyItem item);
 extern char *loyalty_compose_key(char **parts, int nparts);
+extern char *loyalty_canonical_key(LoyaltySource *source, const char *key);
 extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
 extern List *loyalty_fact_columns(LoyaltySource *source);
 
@@ -219,7 +221,7 @@ extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind,
 						  MinimalTuple row, uint32 map_id);
 extern int	loyalty_touched_count(void);
-extern LoyaltyTouched *loyalty_take_touched(int *n);
+extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
 extern void loyalty_forget_touched(void);
 extern void loyalty_touched_subabort(int level);
 extern void loyalty_touched_subcommit(int level);
@@ -229,6 +231,7 @@ extern bool loyalty_anything_waits(void);
 extern void loyalty_enqueue(int32 source_id, const char *key, int64 member_id,
 							const char *reason, ErrorData *error, int attempts);
 extern List *loyalty_claim(int32 source_id, int limit);
+extern List *loyalty_claim_documents(int32 source_id, char **keys, int n);
 extern List *loyalty_claim_of_members(int64 *members, int nmembers);
 
 #endif							/* LOYALTY_SOURCE_H */

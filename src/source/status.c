@@ -71,13 +71,14 @@ mapping_problem(LoyaltySource *source)
 }
 
 /*
- * Does the table have the source's row trigger, enabled?
+ * Does the table have the source's triggers, enabled?
  */
 static bool
 has_trigger(Oid relid, const char *source)
 {
 	Relation	rel = try_table_open(relid, AccessShareLock);
-	bool		found = false;
+	bool		row = false;
+	bool		truncate = false;
 
 	if (rel == NULL)
 		return false;
@@ -85,12 +86,16 @@ has_trigger(Oid relid, const char *source)
 	{
 		Trigger    *t = &rel->trigdesc->triggers[i];
 
-		if (TRIGGER_FOR_ROW(t->tgtype) && t->tgnargs == 2 && strcmp(t->tgargs[0], source) == 0 &&
-			(t->tgenabled == TRIGGER_FIRES_ON_ORIGIN || t->tgenabled == TRIGGER_FIRES_ALWAYS))
-			found = true;
+		if (t->tgnargs != 2 || strcmp(t->tgargs[0], source) != 0 ||
+			(t->tgenabled != TRIGGER_FIRES_ON_ORIGIN && t->tgenabled != TRIGGER_FIRES_ALWAYS))
+			continue;
+		if (TRIGGER_FOR_ROW(t->tgtype))
+			row = true;
+		else if (TRIGGER_FOR_TRUNCATE(t->tgtype))
+			truncate = true;
 	}
 	table_close(rel, AccessShareLock);
-	return found;
+	return row && truncate;
 }
 
 static char *

@@ -94,6 +94,7 @@ CREATE TABLE loyalty.entry (
 	points          numeric(18,2) NOT NULL CHECK (points <> 'NaN'),
 	occurred_at     timestamptz NOT NULL,
 	recorded_at     timestamptz NOT NULL,
+	expires_on      date,
 	source_id       integer,
 	doc_key         text COLLATE "C",
 	prev_seq        bigint,
@@ -106,6 +107,7 @@ COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, or correction (of an earl
 COMMENT ON COLUMN loyalty.entry.points IS 'points, positive for the member''s benefit';
 COMMENT ON COLUMN loyalty.entry.occurred_at IS 'business time: the instant of the document';
 COMMENT ON COLUMN loyalty.entry.recorded_at IS 'system time: when the entry was written';
+COMMENT ON COLUMN loyalty.entry.expires_on IS 'last day of the lot that the entry made; NULL if it made none';
 COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry';
 COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry';
 COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row';
@@ -151,7 +153,8 @@ CREATE TABLE loyalty.pending (
 	attempts        integer NOT NULL DEFAULT 0,
 	recorded_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-CREATE INDEX pending_member ON loyalty.pending (member_id, source_id, doc_key);
+CREATE INDEX pending_document ON loyalty.pending (source_id, doc_key);
+CREATE INDEX pending_member ON loyalty.pending (member_id);
 ALTER TABLE loyalty.pending REPLICA IDENTITY FULL;
 COMMENT ON TABLE loyalty.pending IS 'documents that wait for evaluation: queued by choice, or parked by an error';
 COMMENT ON COLUMN loyalty.pending.member_id IS 'member the document was for, 0 if not known';

@@ -18,6 +18,10 @@ BEGIN
 	SELECT pg_catalog.array_agg(d.doc_key ORDER BY d.is_return, d.occurred_at, d.doc_key)
 		INTO v_keys FROM loyalty.documents_of(source) d;
 	v_total := coalesce(pg_catalog.array_length(v_keys, 1), 0);
+	-- a batch that is undone cannot be seen by the next one
+	IF mode = 'dry_run' THEN
+		batch := greatest(v_total, 1)::integer;
+	END IF;
 	WHILE v_from <= v_total LOOP
 		SELECT * INTO v_part FROM loyalty.book(source, v_keys[v_from : v_from + batch - 1], mode);
 		documents := documents + v_part.documents;

@@ -85,6 +85,25 @@ AS $$
 			ON e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.member_id = d.member_id
 		WHERE coalesce(d.points, 0) <> coalesce(e.points, 0)
 	UNION ALL
+	SELECT 'document leads to no entry of its own', d.member_id,
+			format('document %s of source %s: last_seq %s', d.doc_key, d.source_id, d.last_seq)
+		FROM loyalty.document d
+		WHERE d.last_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry e
+			WHERE e.member_id = d.member_id AND e.seq = d.last_seq
+				AND e.source_id = d.source_id AND e.doc_key = d.doc_key)
+	UNION ALL
+	SELECT 'entry follows no earlier entry of its document', e.member_id, format('entry %s: prev_seq %s', e.seq, e.prev_seq)
+		FROM loyalty.entry e
+		WHERE e.prev_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry b
+			WHERE b.member_id = e.member_id AND b.seq = e.prev_seq AND b.seq < e.seq
+				AND b.source_id = e.source_id AND b.doc_key = e.doc_key)
+	UNION ALL
+	SELECT 'lot does not expire when its entry says', l.member_id,
+			format('lot %s: %s, entry %s', l.seq, l.expires_on, e.expires_on)
+		FROM loyalty.lot l
+		JOIN loyalty.entry e ON e.member_id = l.member_id AND e.seq = l.seq
+		WHERE e.expires_on IS DISTINCT FROM l.expires_on
+	UNION ALL
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
 		FROM loyalty.member m

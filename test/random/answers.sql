@@ -11,11 +11,12 @@ SET timezone = 'UTC';
 SELECT count(*) AS entries FROM loyalty.entry \gset
 SELECT setseed((:seed % 100000) / 100000.0) \g /dev/null
 
--- the last row of an explanation is what is booked
+-- an explanation ends with what is booked, for each family that a return
+-- takes from
 SELECT CASE WHEN told = booked THEN 'ok - explain' ELSE 'not ok - explain ' || name || ' ' || doc_key || ': tells '
 		|| coalesce(told::text, 'nothing') || ', booked ' || booked END
 	FROM (SELECT name, doc_key, booked,
-			(SELECT e.points FROM loyalty.explain(name, doc_key) e ORDER BY step DESC LIMIT 1) AS told
+			(SELECT sum(e.points) FROM loyalty.explain(name, doc_key) e WHERE e.calculation = 'booked') AS told
 		FROM (SELECT s.name, d.doc_key, sum(d.points) AS booked
 			FROM loyalty.document d JOIN loyalty.source s USING (source_id) JOIN loyalty.program p USING (program_id)
 				JOIN rnd.world v ON v.w = p.name AND v.oracle = 'exact'

@@ -273,7 +273,7 @@ BEGIN
 			GROUP BY d.src, d.key, d.at ORDER BY d.at, d.key
 		LOOP
 			FOR i IN 0 .. jsonb_array_length(r.pieces) - 1 LOOP
-				IF array_position(s.lines, r.pieces -> i ->> 'line') IS NOT NULL THEN
+				IF r.pieces -> i ->> 'line' = ANY (s.lines) THEN
 					v_left[array_position(s.lines, r.pieces -> i ->> 'line')] :=
 						v_left[array_position(s.lines, r.pieces -> i ->> 'line')] + (r.pieces -> i ->> 'amount')::numeric;
 				ELSE
