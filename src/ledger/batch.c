@@ -561,14 +561,12 @@ lock_and_load(LoyaltyBatch *batch)
 			 errmsg("the members concerned by a document keep changing")));
 }
 
-/* members together, each one's documents by date, sales first, then key */
+/* members together, each one's documents by date and key */
 static int
 compare_documents(const void *a, const void *b)
 {
 	LoyaltyDocument *x = *(LoyaltyDocument *const *) a;
 	LoyaltyDocument *y = *(LoyaltyDocument *const *) b;
-	bool		return_x;
-	bool		return_y;
 
 	if (x->member_id != y->member_id)
 		return x->member_id < y->member_id ? -1 : 1;
@@ -576,10 +574,6 @@ compare_documents(const void *a, const void *b)
 		return (x->facts != NULL) - (y->facts != NULL);
 	if (x->facts->at != y->facts->at)
 		return x->facts->at < y->facts->at ? -1 : 1;
-	return_x = x->facts->return_of != NULL;
-	return_y = y->facts->return_of != NULL;
-	if (return_x != return_y)
-		return return_x ? 1 : -1;
 	return loyalty_compare_keys(x->key, y->key);
 }
 

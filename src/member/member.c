@@ -65,7 +65,7 @@ static LoyaltyPlan plan_enrol = {
 	" SELECT u.m, u.p, u.c, u.j, u.t"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3),"
 	" pg_catalog.unnest($4), pg_catalog.unnest($5)) AS u (m, p, c, j, t)"
-	" ORDER BY u.m ON CONFLICT (member_id) DO NOTHING",
+	" ORDER BY u.m, u.j ON CONFLICT (member_id) DO NOTHING",
 	.nparams = 5, .types = {INT8ARRAYOID, INT4ARRAYOID, TEXTARRAYOID, DATEARRAYOID, INT4ARRAYOID}
 };
 

@@ -98,7 +98,7 @@ loyalty_num_checked(Numeric a, const char *what)
 {
 	if (a != NULL && (numeric_is_nan(a) || numeric_is_inf(a)))
 		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is not a finite number", what)));
 	return a;
 }

@@ -15,7 +15,7 @@ BEGIN
 		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023';
 	END IF;
 	documents := 0; points := 0; parked := 0;
-	SELECT pg_catalog.array_agg(d.doc_key ORDER BY d.is_return, d.occurred_at, d.doc_key)
+	SELECT pg_catalog.array_agg(d.doc_key)
 		INTO v_keys FROM loyalty.documents_of(source) d;
 	v_total := coalesce(pg_catalog.array_length(v_keys, 1), 0);
 	-- a batch that is undone cannot be seen by the next one

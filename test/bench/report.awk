@@ -11,6 +11,11 @@ function median(s,    a, n, i, j, t)
 	return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
 }
 
+$1 == "memory" {
+	memory = memory sprintf("  %-8s %12.1f MB %10.1f bytes per row\n", $2, $4 / 1048576, $4 / $3)
+	next
+}
+
 {
 	k = $1 " " $2
 	if (!($1 in seen)) { cases[++ncases] = $1; seen[$1] = 1 }
@@ -47,4 +52,6 @@ END {
 				median(wal[k]), (w > 0 ? median(wal[k]) / w : 0), median(tps[k])
 		}
 	}
+	if (memory != "")
+		printf "\nmemory of one bulk INSERT .. SELECT: growth of the backend's peak\n%s", memory
 }

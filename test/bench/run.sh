@@ -49,8 +49,18 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/loyalty-bench.XXXXXX")
 export PGHOST=$dir PGPORT=5432 PGUSER=bench
 results=$dir/results
 
+report()
+{
+	[ -f "$results" ] || return 0
+	echo
+	echo "$(postgres --version), $(nproc) CPUs, load $(cut -d ' ' -f 1-3 /proc/loadavg); N=$N MEMBERS=$MEMBERS ROUNDS=$ROUNDS TXNS=$TXNS"
+	awk -f report.awk "$results"
+}
+
+# whatever ends the run, what was measured until then is shown
 stop()
 {
+	report
 	pg_ctl -D "$dir/data" -m immediate -s stop >/dev/null 2>&1 || true
 	if [ -n "${KEEP:-}" ]; then
 		echo "kept: $dir"
@@ -117,8 +127,9 @@ have() { [[ " $VARIANTS " = *" $1 "* ]]; }
 # first or always behind the same other one
 turn()
 {
-	local round=$1 list=($2) i v
+	local round=$1 list i v
 
+	read -ra list <<<"$2"
 	for ((i = 0; i < ${#list[@]}; i++)); do
 		v=${list[(i + round) % ${#list[@]}]}
 		! have "$v" || echo "$v"
@@ -141,6 +152,7 @@ backend()
 			echo "SELECT cpu_ns() - :cpu0, pg_current_wal_insert_lsn() - :'lsn0', extract(epoch FROM clock_timestamp() - :'t0');"
 		} | sql -d "$variant" -F ' ' | tail -n 1
 	)
+	# shellcheck disable=SC2086
 	record "$name" "$variant" "$rows" $out
 }
 
@@ -152,6 +164,7 @@ children()
 
 	idle
 	stat=$(<"/proc/$postmaster/stat")
+	# shellcheck disable=SC2086
 	set -- ${stat##*) }
 	echo $((${14} + ${15}))
 }
@@ -378,7 +391,7 @@ memory()
 	start -c shared_buffers=4MB
 	for v in $(turn 0 "bare loyalty plpgsql"); do
 		say "memory of a bulk insert: $v"
-		sql -d "$v" -F ' ' <<-END | tail -n 1 | { read -r bytes; echo "memory $v $N $bytes 0 0" >>"$results.memory"; }
+		sql -d "$v" -F ' ' <<-END | tail -n 1 | { read -r bytes; record memory "$v" "$N" "$bytes" 0 0; }
 			INSERT INTO invoice (number, customer_id, invoice_date, state, amount)
 			SELECT number, customer_id, invoice_date + interval '$((day + 1)) days', 'posted', amount FROM feed LIMIT 1000;
 			SELECT memory_bytes('VmHWM') AS before \\gset
@@ -400,11 +413,3 @@ for c in $CASES; do
 		*) echo "unknown case: $c" >&2; exit 2 ;;
 	esac
 done
-
-echo
-echo "PostgreSQL $(psql -X -q -A -t -d postgres -c 'SHOW server_version'), $(nproc) CPUs, load $(cut -d ' ' -f 1-3 /proc/loadavg); N=$N MEMBERS=$MEMBERS ROUNDS=$ROUNDS TXNS=$TXNS"
-[ ! -f "$results" ] || awk -f report.awk "$results"
-if [ -f "$results.memory" ]; then
-	echo
-	awk '{ printf "memory of one statement with %d documents, %-8s %8.1f MB, %6.1f bytes per row\n", $3, $2 ":", $4 / 1048576, $4 / $3 }' "$results.memory"
-fi

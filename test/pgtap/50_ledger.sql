@@ -111,8 +111,8 @@ SELECT shop.tamper('an entry that was changed', $$UPDATE loyalty.entry SET point
 SELECT shop.tamper('an entry and a balance that were changed together', $$UPDATE loyalty.entry SET points = points + 1 WHERE seq = 5$$, $$UPDATE loyalty.member SET balance = balance + 1$$);
 SELECT shop.tamper('an entry that is gone', $$DELETE FROM loyalty.entry WHERE seq = 2$$);
 SELECT shop.tamper('the newest entry that is gone', $$DELETE FROM loyalty.entry e WHERE seq = (SELECT last_seq FROM loyalty.member m WHERE m.member_id = e.member_id)$$);
-SELECT shop.tamper('an entry of nobody', $$INSERT INTO loyalty.entry VALUES (42, 1, 'earn', 5, now(), now(), 1, '1', NULL)$$);
-SELECT shop.tamper('an entry that was slipped in', $$INSERT INTO loyalty.entry SELECT member_id, 99, 'earn', 5, now(), now(), NULL, NULL, NULL FROM loyalty.member WHERE customer = 'ann'$$);
+SELECT shop.tamper('an entry of nobody', $$INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, source_id, doc_key) VALUES (42, 1, 'earn', 5, now(), now(), 1, '1')$$);
+SELECT shop.tamper('an entry that was slipped in', $$INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at) SELECT member_id, 99, 'earn', 5, now(), now() FROM loyalty.member WHERE customer = 'ann'$$);
 SELECT shop.tamper('a lot that was slipped in', $$INSERT INTO loyalty.lot SELECT member_id, true, 'infinity', 99, 5, 5 FROM loyalty.member WHERE customer = 'ann'$$);
 SELECT shop.tamper('a lot that is gone', $$DELETE FROM loyalty.lot WHERE seq = 3$$);
 SELECT shop.tamper('an allocation that is gone', $$DELETE FROM loyalty.allocation$$);

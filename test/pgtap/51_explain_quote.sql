@@ -120,7 +120,7 @@ SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('q doc', 'ann', 'Infinity')$
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('q doc', 'ann', 10, '{"a": 1}')$$, '22023', NULL, 'lines that are no array are refused');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('q doc', 'ann', 10, '[1]')$$, '22023', NULL, 'so are lines that are no objects');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('q doc', 'ann', 10, '[{"amount": "ten"}]')$$, NULL, NULL, 'and amounts that are no numbers');
-SELECT throws_ok($$SELECT * FROM loyalty.quote_earn(NULL, 'ann', 10)$$, '22023', NULL, 'no programme is an error');
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn(NULL, 'ann', 10)$$, '22004', NULL, 'no programme is an error');
 
 SELECT shop.clean();
 SELECT * FROM finish();

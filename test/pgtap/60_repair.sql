@@ -57,7 +57,7 @@ SELECT results_eq($$SELECT documents, parked FROM loyalty.book('inv', '{}')$$, $
 SELECT throws_ok($$SELECT * FROM loyalty.book('inv', '{1}', 'guess')$$, '22023', NULL, 'an unknown mode is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.book('nowhere', '{1}')$$, 'LY001', NULL, 'an unknown source as well');
 SET LOCAL client_min_messages = error;
-SELECT lives_ok($$SELECT * FROM loyalty.book('inv', '{not a number}')$$, 'a key that is none of the table''s type is one that is not there');
+SELECT throws_ok($$SELECT * FROM loyalty.book('inv', '{not a number}')$$, '22P02', NULL, 'a key that is none of the table''s type is refused');
 SELECT is_empty($$SELECT * FROM shop.pending$$, 'and nothing waits for it');
 SET LOCAL client_min_messages = warning;
 -- keys in an order that is not theirs
