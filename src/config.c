@@ -49,6 +49,9 @@ relation_changed(Datum arg, Oid relid)
 	for (int i = 0; i < nwatched && !stale; i++)
 		if (watched[i] == relid)
 			stale = true;
+	/* what was looked up by name may be gone as well */
+	if (stale)
+		loyalty_forget_relations();
 }
 
 void

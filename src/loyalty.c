@@ -28,7 +28,7 @@ end_of_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			loyalty_flush_touched(0);
+			(void) loyalty_flush_touched(0);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:

@@ -47,7 +47,9 @@ typedef struct LoyaltyDocument
 	LoyaltySource *source;
 	char	   *key;
 	MinimalTuple row;			/* captured columns, see LoyaltyTouched */
+	MinimalTuple old;			/* of the version before */
 	uint32		map_id;
+	bool		line_only;		/* only lines of it were written */
 	bool		fresh;
 	bool		unknown;		/* the books have no row of it */
 	bool		force;			/* price again even if nothing changed */
@@ -57,6 +59,7 @@ typedef struct LoyaltyDocument
 	List	   *claims;			/* of LoyaltyClaim *, once the lines are read */
 	int64		member_id;		/* of its customer, locked; 0 for none */
 	int64		member_hint;	/* where that would probably be */
+	int64		old_member;		/* the same of the version before */
 	bool		done;
 } LoyaltyDocument;
 

@@ -110,6 +110,20 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 	return facts;
 }
 
+/* where the customer of a row would be a member; 0 for a guest */
+static int64
+member_of(LoyaltySource *source, Datum *values, bool *nulls)
+{
+	LoyaltyExpression *e = source->expr[ITEM_CUSTOMER];
+	char	   *parts[LOYALTY_MAX_KEY];
+	char	   *customer;
+
+	for (int i = 0; i < e->nparts; i++)
+		parts[i] = text_value(values[FACT_CUSTOMER + i], nulls[FACT_CUSTOMER + i]);
+	customer = loyalty_compose_key(parts, e->nparts);
+	return customer == NULL ? 0 : loyalty_member_number(source->program, customer, 0);
+}
+
 static int
 compare_documents(const void *a, const void *b)
 {
@@ -237,8 +251,28 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 					(errcode(ERRCODE_CARDINALITY_VIOLATION),
 					 errmsg("key \"%s\" of source \"%s\" is not unique", key, source->name)));
 		doc->facts = make_facts(source, key, values, nulls);
+		/* not posted, as far as we see; who posts it meets us at this lock */
+		if (doc->facts == NULL && doc->line_only)
+			doc->old_member = member_of(source, values, nulls);
 	}
 	SPI_freetuptable(table);
+}
+
+/*
+ * Whose was the document before the transaction changed it?  Somebody may be
+ * booking that version right now; his member is the lock we meet at.
+ */
+static int64
+old_member(LoyaltyDocument *doc, LoyaltyMap *map)
+{
+	LoyaltyIdentity save;
+	Datum	   *values;
+	bool	   *nulls;
+
+	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
+	values = loyalty_map_facts(map, doc->old, &nulls);
+	loyalty_resume(&save);
+	return member_of(doc->source, values, nulls);
 }
 
 /*
@@ -254,9 +288,11 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 	for (int i = 0; i < n; i++)
 	{
 		LoyaltyDocument *doc = docs[i];
-		LoyaltyMap *map = doc->row != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
+		LoyaltyMap *map = doc->row != NULL || doc->old != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
 
-		if (map != NULL && map->direct && map->source == doc->source)
+		if (map != NULL && map->direct && map->source == doc->source && doc->old != NULL && !again)
+			doc->old_member = old_member(doc, map);
+		if (map != NULL && map->direct && map->source == doc->source && doc->row != NULL)
 		{
 			Datum	   *values;
 			bool	   *nulls;

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "ledger/ledger.h"
@@ -477,6 +478,31 @@ lock_customers(LoyaltyBatch *batch)
 	return locked;
 }
 
+/*
+ * A document changes whose customer was no member yet.  Somebody may be making
+ * him one this very moment, to book the version that is gone: the attempt to
+ * do the same waits for him.  If nobody is, the attempt is undone.
+ */
+static void
+meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	DateADT		date = 0;
+	char	   *customer = "";
+	MemberEntry *entry = doc->old_member != 0 ? member_lookup(batch->members, doc->old_member) : NULL;
+
+	if (doc->old_member == 0 || (entry != NULL && entry->member != NULL))
+		return;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	loyalty_enrol_members(&doc->source->program, &doc->old_member, &customer, &date, 1);
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	lock(batch, &doc->old_member, 1);
+}
+
 static void
 split_all(LoyaltyBatch *batch)
 {
@@ -504,6 +530,7 @@ lock_and_load(LoyaltyBatch *batch)
 		int			nall = batch->ndocs;
 		int64	   *ids;
 		int			n;
+		bool		changed = false;
 
 		batch->docs = palloc(sizeof(LoyaltyDocument *) * nall);
 		batch->ndocs = 0;
@@ -516,12 +543,17 @@ lock_and_load(LoyaltyBatch *batch)
 				batch->docs[i]->claims = NIL;
 			load_books(batch);
 			n = concerned_members(batch, &ids);
-			if (n > 0 && nall > 0)
+			for (int i = 0; i < batch->ndocs; i++)
+				changed |= batch->docs[i]->old_member != 0;
+			if (n > 0 || changed)
 			{
 				/* together with the customers, in one ascending pass */
-				int64	   *both = palloc(sizeof(int64) * (n + nall));
+				int64	   *both = palloc(sizeof(int64) * (n + 2 * nall));
 
 				memcpy(both, ids, sizeof(int64) * n);
+				for (int i = 0; i < nall; i++)
+					if (all[i]->old_member != 0)
+						both[n++] = all[i]->old_member;
 				for (int i = 0; i < nall; i++)
 					if (all[i]->facts != NULL && all[i]->facts->customer != NULL)
 						both[n++] = loyalty_member_number(all[i]->source->program, all[i]->facts->customer, 0);
@@ -530,6 +562,8 @@ lock_and_load(LoyaltyBatch *batch)
 				batch->ndocs = nall;
 				enrol_missing(batch, both, n);
 				lock(batch, both, n);
+				for (int i = 0; i < nall; i++)
+					meet_at_enrolment(batch, all[i]);
 			}
 		}
 		batch->docs = all;

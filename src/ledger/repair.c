@@ -50,8 +50,9 @@ loyalty_settle(PG_FUNCTION_ARGS)
 	int64		n = loyalty_touched_count();
 
 	refuse_on_standby("settle");
-	loyalty_flush_touched(0);
-	n += loyalty_settle_waiting(NULL, SETTLE_WAITING);
+	/* what could not be booked just now will not be booked a moment later */
+	if (loyalty_flush_touched(0) == 0 && !IsolationUsesXactSnapshot())
+		n += loyalty_settle_waiting(NULL, SETTLE_WAITING);
 	PG_RETURN_INT64(n);
 }
 

@@ -528,9 +528,9 @@ loyalty_settle_waiting(LoyaltySource *source, int limit)
 }
 
 /*
- * One round: what was touched since the last.
+ * One round: what was touched since the last.  Returns how many were parked.
  */
-static void
+static int64
 flush_round(int32 source_id)
 {
 	LoyaltyOutcome outcome = {0};
@@ -560,11 +560,27 @@ flush_round(int32 source_id)
 		doc->source = source;
 		doc->key = touched[i].key;
 		doc->row = touched[i].row;
+		doc->old = touched[i].old;
 		doc->map_id = touched[i].map_id;
 		doc->fresh = touched[i].fresh;
+		doc->line_only = touched[i].line_only;
 		docs = lappend(docs, doc);
 	}
 	loyalty_evaluate(docs, &outcome);
+
+	/*
+	 * A line was written, but not its header: a snapshot that is older than a
+	 * change of the header cannot see it, and nobody who changed it saw the
+	 * line.  Somebody else has to look again.
+	 */
+	if (IsolationUsesXactSnapshot())
+		foreach(lc, docs)
+		{
+			LoyaltyDocument *doc = lfirst(lc);
+
+			if (doc->line_only && doc->old_member != 0)
+				enqueue(doc->source, doc->key);
+		}
 
 	/* parked documents of the members we hold anyway get another chance */
 	if (list_length(docs) <= 100 && !IsolationUsesXactSnapshot() && loyalty_anything_waits())
@@ -575,26 +591,28 @@ flush_round(int32 source_id)
 		foreach(lc, docs)
 			if (((LoyaltyDocument *) lfirst(lc))->member_id != 0)
 				w.members[w.nmembers++] = ((LoyaltyDocument *) lfirst(lc))->member_id;
-		if (w.nmembers > 0)
+		if (w.nmembers > 0 && outcome.parked == 0)
 			(void) settle_claimed(&w);
 	}
+	return outcome.parked;
 }
 
 /*
  * Evaluate what the transaction has touched, of one source or (0) of all;
  * called at commit, by settle(), and after each statement for sources that
- * are attached that way.
+ * are attached that way.  Returns how many documents were parked.
  */
-void
+int64
 loyalty_flush_touched(int32 source_id)
 {
 	MemoryContext context;
 	MemoryContext old;
+	int64		parked = 0;
 
 	if (loyalty_touched_count() == 0)
-		return;
+		return 0;
 	if (!loyalty_installed())
-		return;					/* dropped by this very transaction */
+		return 0;				/* dropped by this very transaction */
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	loyalty_config_pin();
@@ -605,9 +623,10 @@ loyalty_flush_touched(int32 source_id)
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("evaluating documents keeps changing documents"),
 					 errhint("A mapping must not write to attached tables.")));
-		flush_round(source_id);
+		parked += flush_round(source_id);
 	}
 	loyalty_config_unpin();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	return parked;
 }

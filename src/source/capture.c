@@ -176,7 +176,7 @@ capture_row(LoyaltyMap *map, TriggerData *trigdata)
 		return;
 	if (!map->usable)
 	{
-		loyalty_touch(source, "", TOUCH_CHANGE, NULL, 0);
+		loyalty_touch(source, "", TOUCH_CHANGE, NULL, NULL, 0);
 		return;
 	}
 
@@ -188,17 +188,22 @@ capture_row(LoyaltyMap *map, TriggerData *trigdata)
 		new_key = key_of(map, new, &failed);
 
 	if (old_key != NULL && (new_key == NULL || strcmp(old_key, new_key) != 0))
-		loyalty_touch(source, old_key, map->of_lines ? TOUCH_LINE : TOUCH_CHANGE, NULL, 0);
+	{
+		if (map->of_lines)
+			loyalty_touch(source, old_key, TOUCH_LINE, NULL, NULL, 0);
+		else
+			loyalty_touch(source, old_key, TOUCH_CHANGE, NULL, project(map, old), map->id);
+	}
 	if (new_key != NULL)
 	{
 		if (map->of_lines)
-			loyalty_touch(source, new_key, TOUCH_LINE, NULL, 0);
+			loyalty_touch(source, new_key, TOUCH_LINE, NULL, NULL, 0);
 		else
 			loyalty_touch(source, new_key, insert ? TOUCH_INSERT : TOUCH_CHANGE,
-						  project(map, new), map->id);
+						  project(map, new), update ? project(map, old) : NULL, map->id);
 	}
 	if (failed)
-		loyalty_touch(source, "", TOUCH_CHANGE, NULL, 0);
+		loyalty_touch(source, "", TOUCH_CHANGE, NULL, NULL, 0);
 	MemoryContextSwitchTo(context);
 }
 
@@ -257,8 +262,8 @@ loyalty_capture(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		capture_row(map, trigdata);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
-		loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, 0);
+		loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, NULL, 0);
 	else if (map->source->evaluate == EVALUATE_STATEMENT)
-		loyalty_flush_touched(map->source->id);
+		(void) loyalty_flush_touched(map->source->id);
 	return PointerGetDatum(NULL);
 }

@@ -31,10 +31,12 @@ typedef struct LogRecord
 {
 	DocumentKey *key;
 	MinimalTuple row;
+	MinimalTuple old;
 	uint32		map_id;
 	int32		previous;		/* older record of the document, -1 for none */
 	bool		touched;		/* false: evaluated */
 	bool		fresh;
+	bool		line_only;
 } LogRecord;
 
 /* where the log stood when a subtransaction first wrote to it */
@@ -134,7 +136,8 @@ loyalty_forget_touched(void)
 }
 
 static void
-append(NewestEntry *entry, MinimalTuple row, uint32 map_id, bool touched, bool fresh)
+append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bool touched, bool fresh,
+	   bool line_only)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	LogRecord  *record;
@@ -162,6 +165,8 @@ append(NewestEntry *entry, MinimalTuple row, uint32 map_id, bool touched, bool f
 	record = &records[nrecords];
 	record->key = entry->key;
 	record->row = row;
+	record->old = old;
+	record->line_only = line_only;
 	record->map_id = map_id;
 	record->previous = entry->newest;
 	record->touched = touched;
@@ -172,10 +177,11 @@ append(NewestEntry *entry, MinimalTuple row, uint32 map_id, bool touched, bool f
 
 /*
  * A statement touched a document.  row holds its mapped columns if they are
- * at hand, as map_id laid them out.
+ * at hand, old those of the version before, as map_id laid them out.
  */
 void
-loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTuple row, uint32 map_id)
+loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTuple row,
+			  MinimalTuple old, uint32 map_id)
 {
 	LogRecord  *last = NULL;
 	bool		fresh;
@@ -221,7 +227,12 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 		fresh = kind == TOUCH_CHANGE && last != NULL && last->touched && last->fresh;
 	if (row != NULL)
 		row = arena_copy(row, row->t_len);
-	append(entry, row, map_id, true, fresh);
+	/* the first version the transaction found is the one the books may know */
+	if (kind != TOUCH_LINE && last != NULL && last->touched && last->old != NULL && last->map_id == map_id)
+		old = last->old;
+	else if (old != NULL)
+		old = arena_copy(old, old->t_len);
+	append(entry, row, old, map_id, true, fresh, kind == TOUCH_LINE);
 }
 
 int
@@ -261,6 +272,8 @@ loyalty_take_touched(int32 source_id, int *n)
 		memcpy(t->key, record->key->text, record->key->length);
 		t->key[record->key->length] = '\0';
 		t->row = record->row;
+		t->old = record->old;
+		t->line_only = record->line_only;
 		t->map_id = record->map_id;
 		t->fresh = record->fresh;
 	}
@@ -282,7 +295,7 @@ loyalty_take_touched(int32 source_id, int *n)
 				NewestEntry *entry = newest_lookup(newest, records[i].key);
 
 				if (entry->newest == i)
-					append(entry, NULL, 0, false, false);
+					append(entry, NULL, NULL, 0, false, false, false);
 			}
 	return result;
 }

@@ -180,7 +180,9 @@ typedef struct LoyaltyTouched
 	int32		source_id;
 	char	   *key;			/* empty: the source as a whole */
 	MinimalTuple row;			/* its mapped columns, NULL if not at hand */
-	uint32		map_id;			/* the map that wrote row */
+	MinimalTuple old;			/* the same of the version before, if changed */
+	uint32		map_id;			/* the map that wrote row and old */
+	bool		line_only;		/* the header was not written by us */
 	bool		fresh;			/* inserted by this transaction, never evaluated */
 } LoyaltyTouched;
 
@@ -219,7 +221,7 @@ extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */
 extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind,
-						  MinimalTuple row, uint32 map_id);
+						  MinimalTuple row, MinimalTuple old, uint32 map_id);
 extern int	loyalty_touched_count(void);
 extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
 extern void loyalty_forget_touched(void);
