@@ -269,8 +269,12 @@ old_member(LoyaltyDocument *doc, LoyaltyMap *map)
 	Datum	   *values;
 	bool	   *nulls;
 
+	/* that version may be the one that could not be read */
+	if (!doc->source->expr[ITEM_CUSTOMER]->infallible ||
+		(doc->source->expr[ITEM_RETURN_OF] != NULL && !doc->source->expr[ITEM_RETURN_OF]->infallible))
+		return 0;
 	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-	values = loyalty_map_facts(map, doc->old, &nulls);
+	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, &nulls);
 	loyalty_resume(&save);
 	return member_of(doc->source, values, nulls);
 }
@@ -301,7 +305,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			if (again)
 				continue;
 			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-			values = loyalty_map_facts(map, doc->row, &nulls);
+			values = loyalty_map_facts(map, doc->row, 0, &nulls);
 			loyalty_resume(&save);
 			doc->facts = make_facts(doc->source, doc->key, values, nulls);
 		}

@@ -226,10 +226,10 @@ compare_found(const ListCell *a, const ListCell *b)
 	LoyaltyFound *x = lfirst(a);
 	LoyaltyFound *y = lfirst(b);
 
-	if (x->at != y->at)
-		return x->at < y->at ? -1 : 1;
 	if (x->is_return != y->is_return)
 		return x->is_return ? 1 : -1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
 	return loyalty_compare_keys(x->key, y->key);
 }
 

@@ -216,7 +216,7 @@ extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const ch
 
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
-extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, bool **nulls);
+extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls);
 extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */

@@ -71,7 +71,7 @@ CREATE FUNCTION loyalty.documents_of(source text,
 RETURNS SETOF record
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_documents_of';
 COMMENT ON FUNCTION loyalty.documents_of(text) IS
-'documents of a source that are in scope now, in order of date, sales before returns, and key';
+'documents of a source that are in scope now, originals before returns, in order of date and key';
 
 CREATE FUNCTION loyalty.book(source text, keys text[], mode text DEFAULT 'earn',
 	OUT documents bigint, OUT points numeric(18,2), OUT parked bigint)
