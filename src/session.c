@@ -178,7 +178,8 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
 {
 	int			nestlevel = NewGUCNestLevel();
 
-	pin("search_path", search_path);
+	/* a temporary table must not stand in for the ERP's */
+	pin("search_path", psprintf("%s%spg_temp", search_path, search_path[0] == '\0' ? "" : ", "));
 	pin("jit", "off");
 	pin("TimeZone", time_zone);
 	pin("DateStyle", "ISO, YMD");
@@ -221,7 +222,8 @@ loyalty_planner_scope(bool pinned)
 void
 loyalty_unpin_settings(int nestlevel)
 {
-	AtEOXact_GUC(true, nestlevel);
+	/* as if rolled back: what a mapping itself set goes as well */
+	AtEOXact_GUC(false, nestlevel);
 }
 
 /*

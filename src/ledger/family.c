@@ -15,7 +15,11 @@
 #include "errors.h"
 #include "ledger/ledger.h"
 
-/* what is left of a sale's goods */
+/*
+ * What is left of a sale's goods.  Returns are summed up as they come, also
+ * beyond what was sold, so that one that is reversed later leaves no trace;
+ * only what is left is held between nothing and everything.
+ */
 typedef struct Remaining
 {
 	LoyaltyPart *sale;
@@ -24,7 +28,10 @@ typedef struct Remaining
 	char	  **keys;
 	bool	   *earns;
 	Numeric    *sold;			/* line amounts, times sign */
+	Numeric    *returned;		/* the same, as far as returns name the line */
+	LoyaltyRational by_value;	/* returned without naming a line, in line amounts */
 	LoyaltyRational *left;
+	LoyaltyRational over;		/* returned beyond what was sold */
 	Numeric		total;			/* of sold */
 	Numeric		gross;			/* of the document, times sign */
 	Numeric		earning;		/* gross less what was paid with points */
@@ -63,6 +70,8 @@ start_remaining(Remaining *r, LoyaltyPart *sale)
 	r->keys = palloc0(sizeof(char *) * r->nlines);
 	r->earns = palloc(sizeof(bool) * r->nlines);
 	r->sold = palloc(sizeof(Numeric) * r->nlines);
+	r->returned = palloc(sizeof(Numeric) * r->nlines);
+	r->by_value = r->over = loyalty_rational_int(0);
 	r->left = palloc(sizeof(LoyaltyRational) * r->nlines);
 	r->total = loyalty_num_int(0);
 	for (int i = 0; i < r->nlines; i++)
@@ -73,6 +82,7 @@ start_remaining(Remaining *r, LoyaltyPart *sale)
 		r->keys[i] = amounts ? lines[i].key : NULL;
 		r->earns[i] = !amounts || lines[i].earns;
 		r->sold[i] = amount;
+		r->returned[i] = loyalty_num_int(0);
 		r->left[i] = loyalty_rational(amount, loyalty_num_int(1));
 		r->total = i == 0 ? amount : loyalty_num_add(r->total, amount);
 	}
@@ -124,60 +134,50 @@ in_gross(Remaining *r, LoyaltyRational lines)
 }
 
 /*
- * Take goods back: amount (of lines) from one line, but not more than is left
- * of it, or, if negative, give back, but not more than was sold.  Returns what
- * could not be taken.
+ * Work out what is left: of each line what returns of it leave, and of that
+ * the share that returns by value leave.
  */
-static LoyaltyRational
-take_line(Remaining *r, int i, LoyaltyRational amount)
+static void
+work_out(Remaining *r)
 {
+	Numeric		lines = loyalty_num_int(0);
+	LoyaltyRational kept;
 	LoyaltyRational zero = loyalty_rational_int(0);
-	LoyaltyRational left = loyalty_rational_sub(r->left[i], amount);
-	LoyaltyRational sold = loyalty_rational(r->sold[i], loyalty_num_int(1));
-	LoyaltyRational kept = left;
 
-	if (loyalty_rational_cmp(kept, zero) < 0)
-		kept = zero;
-	if (loyalty_rational_cmp(kept, sold) > 0)
-		kept = sold;
-	r->left[i] = kept;
-	return loyalty_rational_sub(kept, left);
-}
-
-/*
- * The same by value: from all lines, in proportion to what is left of them.
- */
-static LoyaltyRational
-take_value(Remaining *r, LoyaltyRational amount)
-{
-	LoyaltyRational left = left_total(r);
-	LoyaltyRational sold = loyalty_rational(r->total, loyalty_num_int(1));
-	LoyaltyRational gone = loyalty_rational_sub(sold, left);
-	LoyaltyRational over = loyalty_rational_int(0);
-	bool		giving = loyalty_rational_sign(amount) < 0;
-	LoyaltyRational room = giving ? gone : left;
-	LoyaltyRational move = giving ? loyalty_rational(loyalty_num_neg(amount.num), amount.den) : amount;
-
-	if (loyalty_rational_cmp(move, room) > 0)
+	r->over = zero;
+	for (int i = 0; i < r->nlines; i++)
 	{
-		over = loyalty_rational_sub(move, room);
-		move = room;
-	}
-	if (loyalty_rational_sign(room) > 0)
-	{
-		for (int i = 0; i < r->nlines; i++)
+		Numeric		left = loyalty_num_sub(r->sold[i], r->returned[i]);
+		bool		discount = loyalty_num_sign(r->sold[i]) < 0;
+		int			sign = loyalty_num_sign(left);
+
+		if (discount ? sign > 0 : sign < 0)
 		{
-			LoyaltyRational line = giving ?
-				loyalty_rational_sub(loyalty_rational(r->sold[i], loyalty_num_int(1)), r->left[i]) : r->left[i];
-			LoyaltyRational part;
-
-			/* line * move / room */
-			part = loyalty_rational_mul(line, loyalty_rational(loyalty_num_mul(move.num, room.den),
-															   loyalty_num_mul(move.den, room.num)));
-			r->left[i] = giving ? loyalty_rational_add(r->left[i], part) : loyalty_rational_sub(r->left[i], part);
+			if (!discount)
+				r->over = loyalty_rational_add(r->over, loyalty_rational(loyalty_num_neg(left), loyalty_num_int(1)));
+			left = loyalty_num_int(0);
 		}
+		else if (discount ? loyalty_num_cmp(left, r->sold[i]) < 0 : loyalty_num_cmp(left, r->sold[i]) > 0)
+			left = r->sold[i];
+		r->left[i] = loyalty_rational(left, loyalty_num_int(1));
+		lines = loyalty_num_add(lines, left);
 	}
-	return giving ? loyalty_rational(loyalty_num_neg(over.num), over.den) : over;
+
+	kept = loyalty_rational_sub(loyalty_rational(lines, loyalty_num_int(1)), r->by_value);
+	if (loyalty_rational_sign(kept) < 0)
+	{
+		if (loyalty_num_sign(lines) > 0)
+			r->over = loyalty_rational_sub(r->over, kept);
+		else
+			r->over = loyalty_rational_add(r->over, r->by_value);
+		kept = zero;
+	}
+	if (loyalty_num_sign(lines) > 0 && loyalty_rational_sign(r->by_value) <= 0)
+		return;
+	/* left * kept / lines; nothing is left of a discount whose goods are gone */
+	for (int i = 0; i < r->nlines; i++)
+		r->left[i] = loyalty_num_sign(lines) <= 0 ? zero :
+			loyalty_rational(loyalty_num_mul(r->left[i].num, kept.num), loyalty_num_mul(kept.den, lines));
 }
 
 /*
@@ -186,53 +186,50 @@ take_value(Remaining *r, LoyaltyRational amount)
 static void
 take_return(Remaining *r, LoyaltyPart *ret)
 {
-	LoyaltyRational over = loyalty_rational_int(0);
+	LoyaltyRational over_before = r->over;
+	LoyaltyRational over;
 	int			n;
 	LoyaltyLine *lines = loyalty_lines_from_jsonb(ret->lines, &n);
 	Numeric		value = loyalty_num_neg(signed_by(r->sign, ret->gross));
 	Numeric		linked = loyalty_num_int(0);
 	Numeric		lines_total = loyalty_num_int(0);
-	LoyaltyRational rest;
-
-	for (int i = 0; i < n; i++)
-		if (lines[i].amount != NULL)
-			lines_total = loyalty_num_add(lines_total, loyalty_num_neg(signed_by(r->sign, lines[i].amount)));
 
 	for (int i = 0; i < n; i++)
 	{
-		if (lines[i].of == NULL || lines[i].amount == NULL)
-			continue;
-		for (int j = 0; j < r->nlines; j++)
-		{
-			Numeric		amount;
+		Numeric		amount;
 
-			if (r->keys[j] == NULL || strcmp(r->keys[j], lines[i].of) != 0)
-				continue;
-			amount = loyalty_num_neg(signed_by(r->sign, lines[i].amount));
-			over = loyalty_rational_add(over, take_line(r, j, loyalty_rational(amount, loyalty_num_int(1))));
-			linked = loyalty_num_add(linked, amount);
-			break;
-		}
+		if (lines[i].amount == NULL)
+			continue;
+		amount = loyalty_num_neg(signed_by(r->sign, lines[i].amount));
+		lines_total = loyalty_num_add(lines_total, amount);
+		for (int j = 0; lines[i].of != NULL && j < r->nlines; j++)
+			if (r->keys[j] != NULL && strcmp(r->keys[j], lines[i].of) == 0)
+			{
+				r->returned[j] = loyalty_num_add(r->returned[j], amount);
+				linked = loyalty_num_add(linked, amount);
+				break;
+			}
 	}
 
 	/* what is not linked to a line is taken by value, of the document's gross */
-	if (loyalty_num_cmp(linked, lines_total) != 0 || n == 0 || loyalty_num_sign(lines_total) == 0)
+	if (loyalty_num_sign(lines_total) == 0 || loyalty_num_cmp(linked, lines_total) != 0)
 	{
-		if (loyalty_num_sign(lines_total) == 0)
-			rest = loyalty_rational(value, loyalty_num_int(1));
-		else
-		{
-			Numeric		unlinked = loyalty_num_sub(lines_total, linked);
-			int			sign = loyalty_num_sign(lines_total);
+		LoyaltyRational rest = loyalty_rational(value, loyalty_num_int(1));
+		int			sign = loyalty_num_sign(lines_total);
 
-			rest = loyalty_rational(loyalty_num_mul(loyalty_num_mul(value, unlinked), loyalty_num_int(sign)),
+		if (sign != 0)
+			rest = loyalty_rational(loyalty_num_mul(loyalty_num_mul(value, loyalty_num_sub(lines_total, linked)),
+													loyalty_num_int(sign)),
 									loyalty_num_abs(lines_total));
-		}
 		/* from the scale of the gross to the scale of the lines */
 		if (loyalty_num_sign(r->gross) > 0 && loyalty_num_cmp(r->gross, r->total) != 0)
 			rest = loyalty_rational(loyalty_num_mul(rest.num, r->total), loyalty_num_mul(rest.den, r->gross));
-		over = loyalty_rational_add(over, take_value(r, rest));
+		r->by_value = loyalty_rational_add(r->by_value, rest);
 	}
+	work_out(r);
+	over = loyalty_rational_sub(r->over, over_before);
+	if (loyalty_rational_sign(over) < 0)
+		over = loyalty_rational_int(0);
 	ret->overcredited = loyalty_rational_numeric(in_gross(r, over), 6);
 }
 
@@ -313,8 +310,13 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 	int			n = 0;
 	ListCell   *lc;
 
-	if (part->tier_before == NULL)
+	/* a document that was empty so far counts from now */
+	if (part->tier_before == NULL ||
+		(part->last_seq == 0 && loyalty_num_sign(part->qualifying) == 0))
+	{
 		part->tier_before = member->qualifying;
+		part->dirty = true;
+	}
 	reach = part->tier_before;
 	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
 		reach = loyalty_num_add(reach, part->gross);
@@ -337,31 +339,54 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 }
 
 /*
- * Book the difference between what is due for a part and what is booked.
+ * Decide what is due for a part.  Its points move when the whole document is
+ * decided, see post_decided(); its qualifying amount counts at once.
  */
 static void
 settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points due, Numeric qualifying)
 {
-	LoyaltyMember *member;
 	Numeric		delta;
 
+	batch->decided = list_append_unique_ptr(batch->decided, part);
+	part->due = due;
+	part->sale = sale;
+	part->is_decided = true;
 	if (part->member_id == 0)
-	{
-		if (part->dirty)
-			loyalty_save_part(part, batch->now);
 		return;
-	}
-	member = loyalty_batch_member(batch, part->member_id);
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
-		loyalty_member_qualify(member, delta);
+		loyalty_member_qualify(loyalty_batch_member(batch, part->member_id), delta);
 		part->qualifying = loyalty_num_trim(qualifying);
 		part->dirty = true;
 	}
-	loyalty_post(batch, member, part, sale, due);
-	if (part->dirty)
-		loyalty_save_part(part, batch->now);
+}
+
+/*
+ * Post what was decided: gains before losses, so that nothing is owed, or
+ * written off, that the same document brings.
+ */
+static void
+post_decided(LoyaltyBatch *batch)
+{
+	List	   *decided = batch->decided;
+	ListCell   *lc;
+
+	batch->decided = NIL;
+	for (int losses = 0; losses < 2; losses++)
+		foreach(lc, decided)
+		{
+			LoyaltyPart *part = lfirst(lc);
+			bool		loses = part->due < part->points - part->written_off;
+
+			if (!part->is_decided || loses != (losses == 1))
+				continue;
+			part->is_decided = false;
+			if (part->member_id != 0)
+				loyalty_post(batch, loyalty_batch_member(batch, part->member_id), part, part->sale, part->due);
+			if (part->dirty)
+				loyalty_save_part(part, batch->now);
+		}
 }
 
 /*
@@ -374,7 +399,7 @@ carry_due(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyRational raw)
 	LoyaltyMember *member = loyalty_batch_member(batch, part->member_id);
 	LoyaltyProgram *program = member->program;
 	LoyaltyRational moved = loyalty_rational_sub(raw, part->raw);
-	Points		booked = part->points - part->written_off;
+	Points		booked = part->is_decided ? part->due : part->points - part->written_off;
 	Points		delta;
 
 	if (loyalty_rational_sign(moved) == 0)
@@ -420,30 +445,40 @@ minus(LoyaltyAward a, LoyaltyAward b)
 	return d;
 }
 
-/*
- * A return belongs to the member whose sale it returns: if it stands with
- * somebody else, withdraw it there and put it here.
- */
-static void
-move_return(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPart *ret, LoyaltyPart *sale)
+/* a document's part in a family, with a member: the one there is, or a new one */
+static LoyaltyPart *
+part_for(LoyaltyBatch *batch, LoyaltyFamily *own, LoyaltyFamily *root, int64 member_id)
 {
-	LoyaltyFamily *own = loyalty_family(batch, ret->source_id, ret->key);
-	LoyaltyPart *here = NULL;
+	int32		root_source_id = root != NULL ? root->source_id : 0;
+	const char *root_key = root != NULL ? root->key : "";
+	LoyaltyPart *part;
 	ListCell   *lc;
 
-	foreach(lc, family->returns)
+	foreach(lc, own->parts)
 	{
-		LoyaltyPart *p = lfirst(lc);
+		part = lfirst(lc);
+		if (part->member_id == member_id && part->root_source_id == root_source_id &&
+			strcmp(part->root_key, root_key) == 0)
+			return part;
+	}
+	part = loyalty_new_part(own->source_id, own->key, member_id, root_source_id, root_key);
+	own->parts = lappend(own->parts, part);
+	if (root != NULL)
+		root->returns = lappend(root->returns, part);
+	return part;
+}
 
-		if (p->source_id == ret->source_id && strcmp(p->key, ret->key) == 0 && p->member_id == sale->member_id)
-			here = p;
-	}
-	if (here == NULL)
-	{
-		here = loyalty_new_part(ret->source_id, ret->key, sale->member_id, ret->root_source_id, ret->root_key);
-		family->returns = lappend(family->returns, here);
-		own->parts = lappend(own->parts, here);
-	}
+/*
+ * Let a return stand in the family of root, with a member: withdraw it where
+ * it is and put it there.
+ */
+static void
+move_return(LoyaltyBatch *batch, LoyaltyPart *ret, LoyaltyFamily *root, int64 member_id)
+{
+	LoyaltyPart *here = part_for(batch, loyalty_family(batch, ret->source_id, ret->key), root, member_id);
+
+	if (here == ret)
+		return;
 	here->state = ret->state;
 	here->is_return = true;
 	here->at = ret->at;
@@ -507,7 +542,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 			LoyaltyPart *p = lfirst(lc);
 
 			if (p->state != STATE_WITHDRAWN && p->member_id != sale->member_id)
-				move_return(batch, family, p, sale);
+				move_return(batch, p, family, sale->member_id);
 		}
 	}
 	foreach(lc, family->returns)
@@ -543,14 +578,8 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
 
-		if (source->unlinked == UNLINKED_CLAMP && program->scope != SCOPE_CARRY)
-		{
-			/* take no more than is there, counting what this return took */
-			LoyaltyMember *m = loyalty_batch_member(batch, sale->member_id);
-			Points		there = Max(0, m->balance - sale->points);
-
-			negative.points = -Min(-negative.points, there);
-		}
+		/* what is not there is written off at the first booking, for good */
+		sale->forgiving = source->unlinked == UNLINKED_CLAMP;
 		due = due_of(batch, program, sale, negative);
 	}
 	else
@@ -675,28 +704,6 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	return NULL;				/* keep compiler quiet */
 }
 
-static LoyaltyPart *
-part_for(LoyaltyBatch *batch, LoyaltyFamily *own, LoyaltyFamily *root, int64 member_id)
-{
-	int32		root_source_id = root != NULL ? root->source_id : 0;
-	const char *root_key = root != NULL ? root->key : "";
-	LoyaltyPart *part;
-	ListCell   *lc;
-
-	foreach(lc, own->parts)
-	{
-		part = lfirst(lc);
-		if (part->member_id == member_id && part->root_source_id == root_source_id &&
-			strcmp(part->root_key, root_key) == 0)
-			return part;
-	}
-	part = loyalty_new_part(own->source_id, own->key, member_id, root_source_id, root_key);
-	own->parts = lappend(own->parts, part);
-	if (root != NULL)
-		root->returns = lappend(root->returns, part);
-	return part;
-}
-
 /*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
@@ -779,8 +786,18 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			families = list_append_unique_ptr(families,
 											  loyalty_family(batch, part->root_source_id, part->root_key));
 	}
+	/* what pointed here before this was known for a return belongs to its sale */
+	foreach(lc, list_copy(own->returns))
+	{
+		LoyaltyPart *live = loyalty_live_part(own->parts);
+		LoyaltyPart *ret = lfirst(lc);
+
+		if (live != NULL && live->root_source_id != 0 && ret->state != STATE_WITHDRAWN)
+			move_return(batch, ret, loyalty_family(batch, live->root_source_id, live->root_key), live->member_id);
+	}
 	if (own_sale || own->returns != NIL)
 		settle_family(batch, own);
 	foreach(lc, families)
 		settle_family(batch, lfirst(lc));
+	post_decided(batch);
 }

@@ -50,6 +50,10 @@ typedef struct LoyaltyPart
 	bool		dirty;			/* and must be written */
 	bool		stale;			/* facts changed: price it again */
 	bool		keep;			/* claimed by the facts in hand */
+	bool		forgiving;		/* what is not there is written off */
+	bool		is_decided;		/* due is known, but not posted yet */
+	Points		due;
+	struct LoyaltyPart *sale;	/* that it returns, for posting */
 } LoyaltyPart;
 
 /* a document as the books know it: its own parts, and returns that point at it */
@@ -73,6 +77,7 @@ typedef struct LoyaltyBatch
 	int			ndocs;
 	struct family_hash *families;
 	struct member_hash *members;
+	List	   *decided;		/* of LoyaltyPart *, to be posted */
 	TimestampTz now;
 } LoyaltyBatch;
 

@@ -489,7 +489,7 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 		{
 			Points		missing = take(&p, part, root, -delta);
 
-			if (missing > 0 && member->program->write_off)
+			if (missing > 0 && (member->program->write_off || part->forgiving))
 			{
 				part->written_off += missing;
 				part->dirty = true;

@@ -149,7 +149,7 @@ check_table(Oid relid)
 
 /*
  * Names in expressions mean what they mean to the caller now, and will go on
- * to mean that; pg_temp comes last.
+ * to mean that; pg_temp is added, as the last, wherever the path is used.
  */
 static char *
 current_search_path(void)
@@ -164,9 +164,8 @@ current_search_path(void)
 		char	   *name = get_namespace_name(lfirst_oid(lc));
 
 		if (name != NULL && !isAnyTempNamespace(lfirst_oid(lc)))
-			appendStringInfo(&path, "%s, ", quote_identifier(name));
+			appendStringInfo(&path, "%s%s", path.len > 0 ? ", " : "", quote_identifier(name));
 	}
-	appendStringInfoString(&path, "pg_temp");
 	return path.data;
 }
 

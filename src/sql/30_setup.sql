@@ -124,6 +124,7 @@ BEGIN
 		ON CONFLICT ON CONSTRAINT tier_program_id_name_key
 		DO UPDATE SET threshold = excluded.threshold, rate = excluded.rate
 		RETURNING t.tier_id INTO v_id;
+	PERFORM loyalty.apply_tiers(program);
 	RETURN v_id;
 END
 $$;

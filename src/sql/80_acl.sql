@@ -75,6 +75,7 @@ ALTER FUNCTION loyalty.verify(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.documents_of(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.book(text, text[], text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.enrol(text, text, date) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.apply_tiers(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.member_id(text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.balance(text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.explain(text, text) OWNER TO @extowner@;

@@ -144,7 +144,7 @@ CREATE TABLE rnd.redated (run text PRIMARY KEY);
 
 -- does a return whose sale nobody ever saw stand on its own (see
 -- source.unlinked), or does it move nothing until the sale appears?
-CREATE FUNCTION rnd.orphans_move() RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT true $$;
+CREATE FUNCTION rnd.orphans_move() RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT false $$;
 
 -- was this sale ever booked?
 CREATE FUNCTION rnd.known(p_w text, p_src text, p_key text) RETURNS boolean
