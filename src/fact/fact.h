@@ -60,6 +60,7 @@ typedef struct LoyaltyDocument
 	int64		member_id;		/* of its customer, locked; 0 for none */
 	int64		member_hint;	/* where that would probably be */
 	int64		old_member;		/* the same of the version before */
+	TimestampTz at;				/* of its facts, where batches are cut */
 	bool		done;
 } LoyaltyDocument;
 

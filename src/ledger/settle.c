@@ -220,6 +220,8 @@ read_customers(void *arg)
 
 		if (facts != NULL && facts->customer != NULL)
 			b->docs[i]->member_hint = loyalty_member_number(b->docs[i]->source->program, facts->customer, 0);
+		if (facts != NULL)
+			b->docs[i]->at = facts->at;
 	}
 }
 
@@ -229,12 +231,16 @@ compare_hints(const void *a, const void *b)
 	const LoyaltyDocument *x = *(LoyaltyDocument *const *) a;
 	const LoyaltyDocument *y = *(LoyaltyDocument *const *) b;
 
-	return (x->member_hint > y->member_hint) - (x->member_hint < y->member_hint);
+	if (x->member_hint != y->member_hint)
+		return x->member_hint < y->member_hint ? -1 : 1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return loyalty_compare_keys(x->key, y->key);
 }
 
 /*
- * More than one batch: cut them so that each member is in one of them, in
- * ascending order, which is the order of locking.
+ * More than one batch: members in ascending order, which is the order of
+ * locking, and each one's documents in the order in which they count.
  */
 static void
 run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
@@ -252,15 +258,9 @@ run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failu
 		CHECK_FOR_INTERRUPTS();
 	}
 	qsort(docs, n, sizeof(LoyaltyDocument *), compare_hints);
-	for (int from = 0; from < n;)
+	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
 	{
-		int			to = Min(from + BATCH_DOCUMENTS, n);
-
-		while (to < n && to - from < 10 * BATCH_DOCUMENTS && docs[to]->member_hint != 0 &&
-			   docs[to]->member_hint == docs[to - 1]->member_hint)
-			to++;
-		run(docs + from, to - from, outcome, failures);
-		from = to;
+		run(docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, failures);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -536,6 +536,9 @@ flush_round(int32 source_id)
 	LoyaltyOutcome outcome = {0};
 	int			n;
 	LoyaltyTouched *touched = loyalty_take_touched(source_id, &n);
+	LoyaltyDocument *block = MemoryContextAllocExtended(CurrentMemoryContext,
+														Max(n, 1) * sizeof(LoyaltyDocument),
+														MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	List	   *docs = NIL;
 	ListCell   *lc;
 
@@ -556,7 +559,7 @@ flush_round(int32 source_id)
 			docs = list_concat(docs, expand_source(source, 0, &outcome));
 			continue;
 		}
-		doc = palloc0(sizeof(LoyaltyDocument));
+		doc = &block[i];
 		doc->source = source;
 		doc->key = touched[i].key;
 		doc->row = touched[i].row;
@@ -566,6 +569,8 @@ flush_round(int32 source_id)
 		doc->line_only = touched[i].line_only;
 		docs = lappend(docs, doc);
 	}
+	if (touched != NULL)
+		pfree(touched);
 	loyalty_evaluate(docs, &outcome);
 
 	/*

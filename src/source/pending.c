@@ -197,16 +197,16 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 
 	if (context == NULL)
 		start();
-	if (length > 256)
-		probe = palloc(offsetof(DocumentKey, text) + length);
+	if (length >= 256)
+		probe = palloc(offsetof(DocumentKey, text) + length + 1);
 	probe->source_id = source_id;
 	probe->length = length;
-	memcpy(probe->text, key, length);
+	memcpy(probe->text, key, length + 1);
 
 	entry = newest_insert(newest, probe, &found);
 	if (!found)
 	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length);
+		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
 		entry->newest = -1;
 	}
 	if (probe != &local.key)
@@ -268,9 +268,7 @@ loyalty_take_touched(int32 source_id, int *n)
 			continue;
 		t = &result[(*n)++];
 		t->source_id = record->key->source_id;
-		t->key = MemoryContextAlloc(CurrentMemoryContext, record->key->length + 1);
-		memcpy(t->key, record->key->text, record->key->length);
-		t->key[record->key->length] = '\0';
+		t->key = record->key->text;
 		t->row = record->row;
 		t->old = record->old;
 		t->line_only = record->line_only;
@@ -284,7 +282,11 @@ loyalty_take_touched(int32 source_id, int *n)
 	 */
 	if (GetCurrentTransactionNestLevel() == 1 && nmarks == 0 && *n == ntouched)
 	{
-		newest_reset(newest);
+		newest_destroy(newest);
+		newest = newest_create(context, 64, NULL);
+		pfree(records);
+		records_size = 64;
+		records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
 		nrecords = 0;
 		ntouched = 0;
 	}
