@@ -15,278 +15,6 @@
 #include "errors.h"
 #include "ledger/ledger.h"
 
-/*
- * What is left of a sale's goods.  Returns are summed up as they come, also
- * beyond what was sold, so that one that is reversed later leaves no trace;
- * only what is left is held between nothing and everything.
- */
-typedef struct Remaining
-{
-	LoyaltyPart *sale;
-	int			sign;			/* -1 if the "sale" is an unlinked return */
-	int			nlines;			/* at least 1: a document without line amounts is one line */
-	char	  **keys;
-	bool	   *earns;
-	Numeric    *sold;			/* line amounts, times sign */
-	Numeric    *returned;		/* the same, as far as returns name the line */
-	LoyaltyRational by_value;	/* returned without naming a line, in line amounts */
-	LoyaltyRational *left;
-	LoyaltyRational over;		/* returned beyond what was sold */
-	Numeric		total;			/* of sold */
-	Numeric		gross;			/* of the document, times sign */
-	Numeric		earning;		/* gross less what was paid with points */
-} Remaining;
-
-static Numeric
-signed_by(int sign, Numeric value)
-{
-	return sign < 0 ? loyalty_num_neg(value) : value;
-}
-
-static void
-start_remaining(Remaining *r, LoyaltyPart *sale)
-{
-	LoyaltyLine *lines;
-	int			n;
-	bool		amounts = false;
-	Numeric		paid;
-
-	memset(r, 0, sizeof(Remaining));
-	r->sale = sale;
-	r->sign = loyalty_num_sign(sale->gross) < 0 ? -1 : 1;
-	r->gross = signed_by(r->sign, sale->gross);
-	paid = signed_by(r->sign, sale->paid);
-	if (loyalty_num_sign(paid) < 0)
-		paid = loyalty_num_int(0);
-	if (loyalty_num_cmp(paid, r->gross) > 0)
-		paid = r->gross;
-	r->earning = loyalty_num_sub(r->gross, paid);
-
-	lines = loyalty_lines_from_jsonb(sale->lines, &n);
-	for (int i = 0; i < n; i++)
-		if (lines[i].amount != NULL)
-			amounts = true;
-	r->nlines = amounts ? n : 1;
-	r->keys = palloc0(sizeof(char *) * r->nlines);
-	r->earns = palloc(sizeof(bool) * r->nlines);
-	r->sold = palloc(sizeof(Numeric) * r->nlines);
-	r->returned = palloc(sizeof(Numeric) * r->nlines);
-	r->by_value = r->over = loyalty_rational_int(0);
-	r->left = palloc(sizeof(LoyaltyRational) * r->nlines);
-	r->total = loyalty_num_int(0);
-	for (int i = 0; i < r->nlines; i++)
-	{
-		Numeric		amount = !amounts ? r->gross :
-			lines[i].amount == NULL ? loyalty_num_int(0) : signed_by(r->sign, lines[i].amount);
-
-		r->keys[i] = amounts ? lines[i].key : NULL;
-		r->earns[i] = !amounts || lines[i].earns;
-		r->sold[i] = amount;
-		r->returned[i] = loyalty_num_int(0);
-		r->left[i] = loyalty_rational(amount, loyalty_num_int(1));
-		r->total = i == 0 ? amount : loyalty_num_add(r->total, amount);
-	}
-}
-
-/*
- * Amounts that earn, of the goods that are left: each line's share of what
- * was really paid.
- */
-static LoyaltyAward
-award_remaining(Remaining *r, LoyaltyProgram *program, List *rules, Numeric rate, List **steps)
-{
-	LoyaltyBasis *bases = palloc(sizeof(LoyaltyBasis) * r->nlines);
-	int			n = 0;
-	int			total_sign = loyalty_num_sign(r->total);
-
-	for (int i = 0; i < r->nlines && total_sign > 0; i++)
-	{
-		if (!r->earns[i])
-			continue;
-		bases[n].line = r->keys[i];
-		if (loyalty_num_cmp(r->total, r->earning) == 0)
-			bases[n].amount = r->left[i];
-		else
-			bases[n].amount = loyalty_rational(loyalty_num_mul(r->left[i].num, r->earning),
-											   loyalty_num_mul(r->left[i].den, r->total));
-		n++;
-	}
-	return loyalty_award(program, rules, rate, bases, n, steps);
-}
-
-static LoyaltyRational
-left_total(Remaining *r)
-{
-	LoyaltyRational sum = r->left[0];
-
-	for (int i = 1; i < r->nlines; i++)
-		sum = loyalty_rational_add(sum, r->left[i]);
-	return sum;
-}
-
-/* a sum of lines, as a part of the document's gross */
-static LoyaltyRational
-in_gross(Remaining *r, LoyaltyRational lines)
-{
-	if (loyalty_num_sign(r->total) <= 0 || loyalty_num_cmp(r->total, r->gross) == 0)
-		return lines;
-	return loyalty_rational(loyalty_num_mul(lines.num, r->gross), loyalty_num_mul(lines.den, r->total));
-}
-
-/*
- * Work out what is left: of each line what returns of it leave, and of that
- * the share that returns by value leave.
- */
-static void
-work_out(Remaining *r)
-{
-	Numeric		lines = loyalty_num_int(0);
-	LoyaltyRational kept;
-	LoyaltyRational zero = loyalty_rational_int(0);
-
-	r->over = zero;
-	for (int i = 0; i < r->nlines; i++)
-	{
-		Numeric		left = loyalty_num_sub(r->sold[i], r->returned[i]);
-		bool		discount = loyalty_num_sign(r->sold[i]) < 0;
-		int			sign = loyalty_num_sign(left);
-
-		if (discount ? sign > 0 : sign < 0)
-		{
-			if (!discount)
-				r->over = loyalty_rational_add(r->over, loyalty_rational(loyalty_num_neg(left), loyalty_num_int(1)));
-			left = loyalty_num_int(0);
-		}
-		else if (discount ? loyalty_num_cmp(left, r->sold[i]) < 0 : loyalty_num_cmp(left, r->sold[i]) > 0)
-			left = r->sold[i];
-		r->left[i] = loyalty_rational(left, loyalty_num_int(1));
-		lines = loyalty_num_add(lines, left);
-	}
-
-	kept = loyalty_rational_sub(loyalty_rational(lines, loyalty_num_int(1)), r->by_value);
-	if (loyalty_rational_sign(kept) < 0)
-	{
-		if (loyalty_num_sign(lines) > 0)
-			r->over = loyalty_rational_sub(r->over, kept);
-		else
-			r->over = loyalty_rational_add(r->over, r->by_value);
-		kept = zero;
-	}
-	if (loyalty_num_sign(lines) > 0 && loyalty_rational_sign(r->by_value) <= 0)
-		return;
-	/* left * kept / lines; nothing is left of a discount whose goods are gone */
-	for (int i = 0; i < r->nlines; i++)
-		r->left[i] = loyalty_num_sign(lines) <= 0 ? zero :
-			loyalty_rational(loyalty_num_mul(r->left[i].num, kept.num), loyalty_num_mul(kept.den, lines));
-}
-
-/*
- * Apply one return; its overcredited amount is set.
- */
-static void
-take_return(Remaining *r, LoyaltyPart *ret)
-{
-	LoyaltyRational over_before = r->over;
-	LoyaltyRational over;
-	int			n;
-	LoyaltyLine *lines = loyalty_lines_from_jsonb(ret->lines, &n);
-	Numeric		value = loyalty_num_neg(signed_by(r->sign, ret->gross));
-	Numeric		linked = loyalty_num_int(0);
-	Numeric		lines_total = loyalty_num_int(0);
-
-	for (int i = 0; i < n; i++)
-	{
-		Numeric		amount;
-
-		if (lines[i].amount == NULL)
-			continue;
-		amount = loyalty_num_neg(signed_by(r->sign, lines[i].amount));
-		lines_total = loyalty_num_add(lines_total, amount);
-		for (int j = 0; lines[i].of != NULL && j < r->nlines; j++)
-			if (r->keys[j] != NULL && strcmp(r->keys[j], lines[i].of) == 0)
-			{
-				r->returned[j] = loyalty_num_add(r->returned[j], amount);
-				linked = loyalty_num_add(linked, amount);
-				break;
-			}
-	}
-
-	/* what is not linked to a line is taken by value, of the document's gross */
-	if (loyalty_num_sign(lines_total) == 0 || loyalty_num_cmp(linked, lines_total) != 0)
-	{
-		LoyaltyRational rest = loyalty_rational(value, loyalty_num_int(1));
-		int			sign = loyalty_num_sign(lines_total);
-
-		if (sign != 0)
-			rest = loyalty_rational(loyalty_num_mul(loyalty_num_mul(value, loyalty_num_sub(lines_total, linked)),
-													loyalty_num_int(sign)),
-									loyalty_num_abs(lines_total));
-		/* from the scale of the gross to the scale of the lines */
-		if (loyalty_num_sign(r->gross) > 0 && loyalty_num_cmp(r->gross, r->total) != 0)
-			rest = loyalty_rational(loyalty_num_mul(rest.num, r->total), loyalty_num_mul(rest.den, r->gross));
-		r->by_value = loyalty_rational_add(r->by_value, rest);
-	}
-	work_out(r);
-	over = loyalty_rational_sub(r->over, over_before);
-	if (loyalty_rational_sign(over) < 0)
-		over = loyalty_rational_int(0);
-	ret->overcredited = loyalty_rational_numeric(in_gross(r, over), 6);
-}
-
-static List *
-frozen_rules(LoyaltyProgram *program, LoyaltyPart *part)
-{
-	List	   *rules = NIL;
-
-	for (int i = 0; i < part->nrules; i++)
-		rules = lappend(rules, loyalty_rule_by_id(program, part->rules[i]));
-	return rules;
-}
-
-/*
- * What a priced sale earns after the first nreturns of its returns; also the
- * way explain() and quote_earn() ask.
- */
-LoyaltyAward
-loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, int nreturns, List **steps)
-{
-	Remaining	r;
-
-	start_remaining(&r, part);
-	for (int i = 0; i < nreturns; i++)
-		take_return(&r, list_nth(returns, i));
-	return award_remaining(&r, program, frozen_rules(program, part), part->rate, steps);
-}
-
-static int
-compare_returns(const ListCell *a, const ListCell *b)
-{
-	LoyaltyPart *x = lfirst(a);
-	LoyaltyPart *y = lfirst(b);
-	int			c;
-
-	if (x->at != y->at)
-		return x->at < y->at ? -1 : 1;
-	c = loyalty_compare_keys(x->key, y->key);
-	return c != 0 ? c : (x->source_id > y->source_id) - (x->source_id < y->source_id);
-}
-
-/*
- * The returns that count, in the order in which they count.
- */
-List *
-loyalty_sorted_returns(List *returns)
-{
-	List	   *live = NIL;
-	ListCell   *lc;
-
-	foreach(lc, returns)
-		if (((LoyaltyPart *) lfirst(lc))->state != STATE_WITHDRAWN)
-			live = lappend(live, lfirst(lc));
-	list_sort(live, compare_returns);
-	return live;
-}
-
 /* ----------------------------------------------------------------
  *		pricing and posting
  * ----------------------------------------------------------------
@@ -507,7 +235,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	Numeric		zero = loyalty_num_int(0);
 	LoyaltyAward before;
 	Numeric		gross_before;
-	Remaining	left;
+	LoyaltyRemaining	left;
 	List	   *rules;
 	List	   *returns;
 	Points		due;
@@ -567,13 +295,13 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	program = loyalty_batch_member(batch, sale->member_id)->program;
 	if (sale->stale || sale->rate == NULL)
 		price(loyalty_batch_member(batch, sale->member_id), sale);
-	rules = frozen_rules(program, sale);
-	start_remaining(&left, sale);
+	rules = loyalty_frozen_rules(program, sale);
+	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
 		rules = NIL;
-	before = award_remaining(&left, program, rules, sale->rate, NULL);
+	before = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -599,15 +327,15 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		LoyaltyAward after;
 		LoyaltyAward step;
 
-		take_return(&left, ret);
+		loyalty_take_return(&left, ret);
 		if (loyalty_num_cmp(over, ret->overcredited) != 0)
 			ret->dirty = true;
-		after = award_remaining(&left, program, rules, sale->rate, NULL);
+		after = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
 		/* rounded sums telescope: the family's total is exact */
-		gross_after = loyalty_rational_numeric(in_gross(&left, left_total(&left)), 6);
+		gross_after = loyalty_rational_numeric(loyalty_in_gross(&left, loyalty_left_total(&left)), 6);
 		step = unlinked ? minus(before, after) : minus(after, before);
 		settle_part(batch, ret, sale, due_of(batch, program, ret, step),
-					signed_by(left.sign, loyalty_num_sub(gross_after, gross_before)));
+					loyalty_signed_by(left.sign, loyalty_num_sub(gross_after, gross_before)));
 		before = after;
 		gross_before = gross_after;
 	}

@@ -69,6 +69,24 @@ typedef struct LoyaltyFamily
 	LoyaltyDocument *doc;		/* if it is being evaluated */
 } LoyaltyFamily;
 
+/* what is left of a sale's goods, see remaining.c */
+typedef struct LoyaltyRemaining
+{
+	LoyaltyPart *sale;
+	int			sign;			/* -1 if the "sale" is an unlinked return */
+	int			nlines;			/* at least 1: a document without line amounts is one line */
+	char	  **keys;
+	bool	   *earns;
+	Numeric    *sold;			/* line amounts, times sign */
+	Numeric    *returned;		/* the same, as far as returns name the line */
+	LoyaltyRational by_value;	/* returned without naming a line, in line amounts */
+	LoyaltyRational *left;
+	LoyaltyRational over;		/* returned beyond what was sold */
+	Numeric		total;			/* of sold */
+	Numeric		gross;			/* of the document, times sign */
+	Numeric		earning;		/* gross less what was paid with points */
+} LoyaltyRemaining;
+
 /* one batch of documents under evaluation */
 typedef struct LoyaltyBatch
 {
@@ -117,10 +135,20 @@ extern LoyaltyPart *loyalty_new_part(int32 source_id, const char *key, int64 mem
 									 int32 root_source_id, const char *root_key);
 extern void loyalty_save_part(LoyaltyPart *part, TimestampTz now);
 
-/* family.c */
+/* remaining.c */
+extern Numeric loyalty_signed_by(int sign, Numeric value);
+extern void loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale);
+extern void loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret);
+extern LoyaltyRational loyalty_left_total(LoyaltyRemaining *r);
+extern LoyaltyRational loyalty_in_gross(LoyaltyRemaining *r, LoyaltyRational lines);
+extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rules,
+											Numeric rate, List **steps);
+extern List *loyalty_frozen_rules(LoyaltyProgram *program, LoyaltyPart *part);
 extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
 									   int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);
+
+/* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
 
 /* post.c */
