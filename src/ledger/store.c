@@ -122,6 +122,7 @@ typedef struct DirectWrite
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *rri;
+	bool		indexes_open;
 } DirectWrite;
 
 static void
@@ -131,20 +132,27 @@ open_direct(DirectWrite *w, Relation rel)
 	w->estate = CreateExecutorState();
 	w->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(w->rri, rel, 1, NULL, 0);
-	ExecOpenIndices(w->rri, false);
 	w->estate->es_output_cid = GetCurrentCommandId(true);
+	w->indexes_open = false;
 }
 
 static void
 close_direct(DirectWrite *w)
 {
-	ExecCloseIndices(w->rri);
+	if (w->indexes_open)
+		ExecCloseIndices(w->rri);
 	FreeExecutorState(w->estate);
 }
 
 static void
 index_row(DirectWrite *w, TupleTableSlot *slot)
 {
+	/* a heap-only update never comes here */
+	if (!w->indexes_open)
+	{
+		ExecOpenIndices(w->rri, false);
+		w->indexes_open = true;
+	}
 	if (w->rri->ri_NumIndices > 0)
 		(void) loyalty_insert_index_tuples(w->rri, slot, w->estate);
 	ResetPerTupleExprContext(w->estate);

@@ -12,6 +12,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 
 #include "points/points.h"
 
@@ -21,10 +22,23 @@
 #define NUM1(f, a) DatumGetNumeric(DirectFunctionCall1(f, NumericGetDatum(a)))
 #define NUM2(f, a, b) DatumGetNumeric(DirectFunctionCall2(f, NumericGetDatum(a), NumericGetDatum(b)))
 
+/* small numbers are asked for all the time; each is made once per backend */
+#define SMALL_NUMBERS 101
+static Numeric small_numbers[SMALL_NUMBERS];
+
 Numeric
 loyalty_num_int(int64 value)
 {
-	return int64_to_numeric(value);
+	if (value < 0 || value >= SMALL_NUMBERS)
+		return int64_to_numeric(value);
+	if (small_numbers[value] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		small_numbers[value] = int64_to_numeric(value);
+		MemoryContextSwitchTo(old);
+	}
+	return small_numbers[value];
 }
 
 Numeric
