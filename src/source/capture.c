@@ -253,17 +253,19 @@ loyalty_capture(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" must be fired AFTER the event", "capture")));
 
+	/* nothing below may have the map taken away under its hands */
+	loyalty_config_pin();
 	map = map_of_statement(fcinfo->flinfo, trigdata);
 
 	/* a trigger that outlived its attachment, or was put where none is */
 	if (map == NULL)
-		return PointerGetDatum(NULL);
-
-	if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		;
+	else if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
 		capture_row(map, trigdata);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
 		loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, NULL, 0);
 	else if (map->source->evaluate == EVALUATE_STATEMENT)
 		(void) loyalty_flush_touched(map->source->id);
+	loyalty_config_unpin();
 	return PointerGetDatum(NULL);
 }
