@@ -31,6 +31,14 @@
 #endif
 
 #if PG_VERSION_NUM >= 180000
+#define loyalty_form_minimal_tuple(desc, values, nulls) \
+	heap_form_minimal_tuple(desc, values, nulls, 0)
+#else
+#define loyalty_form_minimal_tuple(desc, values, nulls) \
+	heap_form_minimal_tuple(desc, values, nulls)
+#endif
+
+#if PG_VERSION_NUM >= 180000
 #define LOYALTY_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "loyalty", .version = "1.0")
 #else
 #define LOYALTY_MODULE_MAGIC PG_MODULE_MAGIC

@@ -156,7 +156,7 @@ project(LoyaltyMap *map, TupleTableSlot *slot)
 			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
 			return NULL;
 	}
-	return heap_form_minimal_tuple(map->projection, values, nulls);
+	return loyalty_form_minimal_tuple(map->projection, values, nulls);
 }
 
 static void
