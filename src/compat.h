@@ -5,6 +5,7 @@
 #ifndef LOYALTY_COMPAT_H
 #define LOYALTY_COMPAT_H
 
+#include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "utils/acl.h"
@@ -33,7 +34,11 @@
 #if PG_VERSION_NUM >= 180000
 #define loyalty_form_minimal_tuple(desc, values, nulls) \
 	heap_form_minimal_tuple(desc, values, nulls, 0)
+#define loyalty_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else
+#define loyalty_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
 #define loyalty_form_minimal_tuple(desc, values, nulls) \
 	heap_form_minimal_tuple(desc, values, nulls)
 #endif

@@ -279,7 +279,7 @@ loyalty_store_probe(LoyaltyDocument **docs, int n)
 	index = index_open(rel->rd_pkindex, AccessShareLock);
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	slot = table_slot_create(rel, NULL);
-	scan = index_beginscan(rel, index, snapshot, 2, 0);
+	scan = loyalty_index_beginscan(rel, index, snapshot, 2);
 	for (int i = 0; i < n; i++)
 	{
 		if (!docs[i]->fresh)

@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "config.h"
 #include "errors.h"
 #include "member/member.h"
@@ -246,7 +247,7 @@ lock_directly(Relation rel, int64 *ids, int n, bool nowait, int *nfound)
 	Relation	index = index_open(rel->rd_pkindex, AccessShareLock);
 	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = index_beginscan(rel, index, snapshot, 1, 0);
+	IndexScanDesc scan = loyalty_index_beginscan(rel, index, snapshot, 1);
 	ScanKeyData key;
 
 	*nfound = 0;
