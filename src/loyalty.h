@@ -53,7 +53,6 @@ extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *null
 extern SPIPlanPtr loyalty_keep_plan(const char *sql, int nparams, Oid *types);
 extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern uint64 loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls);
-extern bool loyalty_is_writing(void);
 extern Datum loyalty_text_array(char **strings, int n);
 extern Datum loyalty_int8_array(int64 *values, int n);
 extern char *loyalty_spi_text(uint64 row, int column);

@@ -327,12 +327,6 @@ loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls)
 	return rows;
 }
 
-bool
-loyalty_is_writing(void)
-{
-	return writing;
-}
-
 /*
  * Trigger function guard(): refuses UPDATE, DELETE and TRUNCATE of the books.
  * With the argument 'append-only' they are refused to the engine as well.

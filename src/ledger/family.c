@@ -235,7 +235,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	Numeric		zero = loyalty_num_int(0);
 	LoyaltyAward before;
 	Numeric		gross_before;
-	LoyaltyRemaining	left;
+	LoyaltyRemaining left;
 	List	   *rules;
 	List	   *returns;
 	Points		due;

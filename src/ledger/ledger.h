@@ -72,7 +72,6 @@ typedef struct LoyaltyFamily
 /* what is left of a sale's goods, see remaining.c */
 typedef struct LoyaltyRemaining
 {
-	LoyaltyPart *sale;
 	int			sign;			/* -1 if the "sale" is an unlinked return */
 	int			nlines;			/* at least 1: a document without line amounts is one line */
 	char	  **keys;
@@ -114,7 +113,6 @@ typedef struct LoyaltyDifference
 {
 	LoyaltySource *source;
 	char	   *key;
-	int64		member_id;
 	char	   *customer;
 	Points		booked;
 	Points		due;

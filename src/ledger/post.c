@@ -31,7 +31,6 @@ typedef struct Lot
 
 typedef struct Posting
 {
-	LoyaltyBatch *batch;
 	LoyaltyMember *member;
 	int64		seq;			/* of the entry in hand */
 	List	   *lots;			/* of Lot * */
@@ -464,7 +463,6 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 		return;
 
 	memset(&p, 0, sizeof(p));
-	p.batch = batch;
 	p.member = member;
 	p.seq = member->last_seq + 1;
 

@@ -26,7 +26,6 @@ loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale)
 	Numeric		paid;
 
 	memset(r, 0, sizeof(LoyaltyRemaining));
-	r->sale = sale;
 	r->sign = loyalty_num_sign(sale->gross) < 0 ? -1 : 1;
 	r->gross = loyalty_signed_by(r->sign, sale->gross);
 	paid = loyalty_signed_by(r->sign, sale->paid);

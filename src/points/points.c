@@ -156,18 +156,6 @@ loyalty_rational_sub(LoyaltyRational a, LoyaltyRational b)
 	return combine(a, b, loyalty_num_sub);
 }
 
-LoyaltyRational
-loyalty_rational_mul(LoyaltyRational a, LoyaltyRational b)
-{
-	return loyalty_rational(loyalty_num_mul(a.num, b.num), loyalty_num_mul(a.den, b.den));
-}
-
-int
-loyalty_rational_cmp(LoyaltyRational a, LoyaltyRational b)
-{
-	return loyalty_num_cmp(loyalty_num_mul(a.num, b.den), loyalty_num_mul(b.num, a.den));
-}
-
 int
 loyalty_rational_sign(LoyaltyRational a)
 {

@@ -40,8 +40,6 @@ extern LoyaltyRational loyalty_rational(Numeric num, Numeric den);
 extern LoyaltyRational loyalty_rational_int(int64 value);
 extern LoyaltyRational loyalty_rational_add(LoyaltyRational a, LoyaltyRational b);
 extern LoyaltyRational loyalty_rational_sub(LoyaltyRational a, LoyaltyRational b);
-extern LoyaltyRational loyalty_rational_mul(LoyaltyRational a, LoyaltyRational b);
-extern int	loyalty_rational_cmp(LoyaltyRational a, LoyaltyRational b);
 extern int	loyalty_rational_sign(LoyaltyRational a);
 extern LoyaltyRational loyalty_rational_trunc(LoyaltyRational a);
 extern Numeric loyalty_rational_numeric(LoyaltyRational a, int scale);

@@ -257,15 +257,16 @@ loyalty_capture(PG_FUNCTION_ARGS)
 	loyalty_config_pin();
 	map = map_of_statement(fcinfo->flinfo, trigdata);
 
-	/* a trigger that outlived its attachment, or was put where none is */
-	if (map == NULL)
-		;
-	else if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
-		capture_row(map, trigdata);
-	else if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
-		loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, NULL, 0);
-	else if (map->source->evaluate == EVALUATE_STATEMENT)
-		(void) loyalty_flush_touched(map->source->id);
+	/* without a map the trigger outlived its attachment, or was put where none is */
+	if (map != NULL)
+	{
+		if (TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+			capture_row(map, trigdata);
+		else if (TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+			loyalty_touch(map->source->id, "", TOUCH_CHANGE, NULL, NULL, 0);
+		else if (map->source->evaluate == EVALUATE_STATEMENT)
+			(void) loyalty_flush_touched(map->source->id);
+	}
 	loyalty_config_unpin();
 	return PointerGetDatum(NULL);
 }
