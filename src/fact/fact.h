@@ -51,6 +51,7 @@ typedef struct LoyaltyDocument
 	uint32		map_id;
 	bool		line_only;		/* only lines of it were written */
 	bool		fresh;
+	bool		probed;			/* whether the next was found out already */
 	bool		unknown;		/* the books have no row of it */
 	bool		force;			/* price again even if nothing changed */
 	bool		opening;		/* known, but earning nothing */

@@ -141,47 +141,39 @@ may_enrol(LoyaltyDocument *doc)
 }
 
 /*
- * Make members of the customers that have no row yet.  ids are sorted.
+ * Make members of the documents' customers whose numbers (sorted) are missing.
  */
 static void
-enrol_missing(LoyaltyBatch *batch, int64 *ids, int nids)
+enrol(LoyaltyBatch *batch, int64 *missing, int nmissing)
 {
-	int			nfound;
-	int64	   *found = loyalty_existing_members(ids, nids, &nfound);
-	LoyaltyProgram **programs;
-	int64	   *missing;
-	char	  **customers;
-	DateADT    *joined;
+	LoyaltyProgram **programs = palloc(sizeof(LoyaltyProgram *) * batch->ndocs);
+	int64	   *ids = palloc(sizeof(int64) * batch->ndocs);
+	char	  **customers = palloc(sizeof(char *) * batch->ndocs);
+	DateADT    *joined = palloc(sizeof(DateADT) * batch->ndocs);
 	int			n = 0;
 
-	if (nfound == nids)
-		return;
-	programs = palloc(sizeof(LoyaltyProgram *) * batch->ndocs);
-	missing = palloc(sizeof(int64) * batch->ndocs);
-	customers = palloc(sizeof(char *) * batch->ndocs);
-	joined = palloc(sizeof(DateADT) * batch->ndocs);
 	for (int i = 0; i < batch->ndocs; i++)
 	{
 		LoyaltyDocument *doc = batch->docs[i];
 
 		if (doc->facts == NULL || doc->facts->customer == NULL || !may_enrol(doc))
 			continue;
-		missing[n] = loyalty_member_number(doc->source->program, doc->facts->customer, 0);
-		if (bsearch(&missing[n], found, nfound, sizeof(int64), compare_int8) != NULL)
+		ids[n] = loyalty_member_number(doc->source->program, doc->facts->customer, 0);
+		if (bsearch(&ids[n], missing, nmissing, sizeof(int64), compare_int8) == NULL)
 			continue;
 		programs[n] = doc->source->program;
 		customers[n] = doc->facts->customer;
 		joined[n++] = doc->facts->date;
 	}
 	if (n > 0)
-		loyalty_enrol_members(programs, missing, customers, joined, n);
+		loyalty_enrol_members(programs, ids, customers, joined, n);
 }
 
 /*
- * Lock the members of ids (sorted) that are not locked yet.
+ * Lock members (sorted) that are not locked yet; tids may say where they are.
  */
 static void
-lock(LoyaltyBatch *batch, int64 *ids, int n)
+lock(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n)
 {
 	bool		nowait = false;
 	int			m = 0;
@@ -198,17 +190,41 @@ lock(LoyaltyBatch *batch, int64 *ids, int n)
 		/* out of order: who waits for us may hold what we want */
 		if (ids[i] < highest_locked)
 			nowait = true;
+		if (tids != NULL)
+			tids[m] = tids[i];
 		ids[m++] = ids[i];
 	}
 	if (m == 0)
 		return;
-	members = loyalty_lock_members(ids, m, nowait, &nfound);
+	members = loyalty_lock_members(ids, tids, m, nowait, &nfound);
 	for (int i = 0; i < nfound; i++)
 	{
 		entry = member_insert(batch->members, members[i].id, &found);
 		entry->member = &members[i];
 		highest_locked = Max(highest_locked, members[i].id);
 	}
+}
+
+/*
+ * Lock members (sorted), and make those of the documents' customers that have
+ * no row yet.  Rows are made before any is locked: two sessions cannot cross.
+ */
+static void
+enrol_and_lock(LoyaltyBatch *batch, int64 *ids, int n)
+{
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	int64	   *missing;
+	int			nmissing = 0;
+
+	if (loyalty_locate_members(ids, tids, n) < n)
+	{
+		missing = palloc(sizeof(int64) * n);
+		for (int i = 0; i < n; i++)
+			if (!ItemPointerIsValid(&tids[i]))
+				missing[nmissing++] = ids[i];
+		enrol(batch, missing, nmissing);
+	}
+	lock(batch, ids, tids, n);
 }
 
 /*
@@ -455,17 +471,16 @@ lock_customers(LoyaltyBatch *batch)
 	while ((n = assign_members(batch, ids)) > 0)
 	{
 		n = sort_unique(ids, n);
-
-		/* rows are made before any is locked: two sessions cannot cross */
 		if (n > 1)
-			enrol_missing(batch, ids, n);
-		lock(batch, ids, n);
-		locked = true;
-		if (n == 1 && member_lookup(batch->members, ids[0]) == NULL)
+			enrol_and_lock(batch, ids, n);
+		else
 		{
-			enrol_missing(batch, ids, 1);
-			lock(batch, ids, 1);
+			/* mostly there is one, and he exists */
+			lock(batch, ids, NULL, 1);
+			if (member_lookup(batch->members, ids[0]) == NULL)
+				enrol_and_lock(batch, ids, 1);
 		}
+		locked = true;
 		for (int i = 0; i < n; i++)
 		{
 			bool		found;
@@ -500,7 +515,7 @@ meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	lock(batch, &doc->old_member, 1);
+	lock(batch, &doc->old_member, NULL, 1);
 }
 
 static void
@@ -560,8 +575,7 @@ lock_and_load(LoyaltyBatch *batch)
 				n = sort_unique(both, n);
 				batch->docs = all;
 				batch->ndocs = nall;
-				enrol_missing(batch, both, n);
-				lock(batch, both, n);
+				enrol_and_lock(batch, both, n);
 				for (int i = 0; i < nall; i++)
 					meet_at_enrolment(batch, all[i]);
 			}
@@ -588,7 +602,7 @@ lock_and_load(LoyaltyBatch *batch)
 		n = concerned_members(batch, &ids);
 		if (all_locked(batch, ids, n))
 			return;
-		lock(batch, ids, n);
+		lock(batch, ids, NULL, n);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -713,6 +727,12 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	loyalty_store_flush();
 	dirty = palloc(sizeof(LoyaltyMember *) * (batch.members->members + 1));
+	member_start_iterate(batch.members, &it);
+	while ((entry = member_iterate(batch.members, &it)) != NULL)
+		if (entry->member != NULL && entry->member->last_seq - entry->member->lots_through > LOYALTY_LOTS_TAIL)
+			dirty[ndirty++] = entry->member;
+	loyalty_store_lots(dirty, ndirty);
+	ndirty = 0;
 	member_start_iterate(batch.members, &it);
 	while ((entry = member_iterate(batch.members, &it)) != NULL)
 		if (entry->member != NULL && entry->member->dirty)

@@ -153,6 +153,11 @@ extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
 						 LoyaltyPart *root, Points due);
 
+extern void loyalty_store_lots(LoyaltyMember **members, int n);
+
+/* entries of a member that may be without a stored lot; then it is time */
+#define LOYALTY_LOTS_TAIL 64
+
 /* store.c */
 typedef enum LoyaltyTable
 {

@@ -7,8 +7,9 @@
  * are gone make a lot below zero, a debt, which the next points repay.
  *
  * The usual case, points earned by a member without debt, needs to read
- * nothing and goes through the store in batches.  Everything else loads the
- * lots it needs, moves points among them, and writes them back at once.
+ * nothing and goes through the store in batches: its entry is its lot, until
+ * somebody needs the lot's row.  Everything else has the member's lots stored,
+ * loads those it needs, moves points among them, and writes them back at once.
  */
 #include "postgres.h"
 
@@ -50,9 +51,9 @@ static LoyaltyPlan plan_chain = {
 static LoyaltyPlan plan_lots = {
 	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
 	" (SELECT x.expires_on FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
+	" (SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
 	" UNION ALL"
-	" SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
+	" SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
 	" ORDER BY l.seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
@@ -73,23 +74,57 @@ static LoyaltyPlan plan_repayers = {
 };
 
 static LoyaltyPlan plan_open_lots = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.lot l"
+	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND (l.expires_on, l.seq) > ($2, $3)"
 	" ORDER BY l.expires_on, l.seq LIMIT 64",
 	.nparams = 3, .types = {INT8OID, DATEOID, INT8OID}
 };
 
 static LoyaltyPlan plan_debts = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.lot l"
+	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND l.remaining < 0 ORDER BY l.seq",
 	.nparams = 1, .types = {INT8OID}
 };
 
 static LoyaltyPlan plan_update_lot = {
-	.sql = "UPDATE loyalty.lot SET remaining = $5, is_open = $5 <> 0"
+	.sql = "UPDATE loyalty.stored_lot SET remaining = $5, is_open = $5 <> 0"
 	" WHERE member_id = $1 AND is_open = $2 AND expires_on = $3 AND seq = $4",
 	.nparams = 5, .types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID}
 };
+
+static LoyaltyPlan plan_store_lots = {
+	.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
+	" SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (member_id, through) CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.entry x WHERE x.member_id = k.member_id AND x.seq > k.through"
+	" AND x.expires_on IS NOT NULL OFFSET 0) e",
+	.nparams = 2, .types = {INT8ARRAYOID, INT8ARRAYOID}
+};
+
+/*
+ * Store the lots of members' entries that have none yet.  Their entries have
+ * been flushed.
+ */
+void
+loyalty_store_lots(LoyaltyMember **members, int n)
+{
+	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *through = palloc(sizeof(int64) * Max(n, 1));
+	Datum		values[2];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = members[i]->id;
+		through[i] = members[i]->lots_through;
+		members[i]->lots_through = members[i]->last_seq;
+		members[i]->dirty = true;
+	}
+	values[0] = loyalty_int8_array(ids, n);
+	values[1] = loyalty_int8_array(through, n);
+	(void) loyalty_write(&plan_store_lots, values, NULL);
+}
 
 static void
 store_entry(LoyaltyMember *member, LoyaltyPart *part, int64 seq, const char *kind, Points points,
@@ -467,14 +502,13 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	p.seq = member->last_seq + 1;
 
 	if (delta > 0 && part->last_seq == 0 && member->debt == 0)
-	{
-		store_lot(member, p.seq, DATEVAL_NOEND, delta, delta);
-		expires_on = &never;
-	}
+		expires_on = &never;	/* the entry is its own lot */
 	else
 	{
 		/* the lots are read from the table: it must know what we know */
 		loyalty_store_flush();
+		if (member->lots_through < member->last_seq)
+			loyalty_store_lots(&member, 1);
 		if (delta > 0)
 		{
 			Points		rest = restore(&p, part, delta);
@@ -502,6 +536,7 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 			}
 		}
 		write_lots(&p);
+		member->lots_through = p.seq;
 	}
 	if (find_lot(&p, p.seq) != NULL)
 		expires_on = &find_lot(&p, p.seq)->expires_on;

@@ -195,6 +195,7 @@ run(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
 	{
 		docs[i]->facts = NULL;
 		docs[i]->claims = NIL;
+		docs[i]->probed = false;
 	}
 	if (error == NULL)
 		return;
@@ -225,6 +226,14 @@ read_customers(void *arg)
 	}
 }
 
+static void
+probe(void *arg)
+{
+	Batch	   *b = arg;
+
+	loyalty_store_probe(b->docs, b->n);
+}
+
 static int
 compare_hints(const void *a, const void *b)
 {
@@ -240,15 +249,22 @@ compare_hints(const void *a, const void *b)
 
 /*
  * More than one batch: members in ascending order, which is the order of
- * locking, and each one's documents in the order in which they count.
+ * locking, and each one's documents in the order in which they count.  Before
+ * that, while they are still in the order of their keys, the books are asked
+ * which of them are new; nobody else can book what only we can see.
  */
 static void
 run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
 {
+	Batch		all = {docs, n, outcome, NULL};
+	ErrorData  *error = attempt(probe, &all);
+
+	if (error != NULL)
+		FreeErrorData(error);
 	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
 	{
 		Batch		b = {docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, NULL};
-		ErrorData  *error = attempt(read_customers, &b);
+		error = attempt(read_customers, &b);
 
 		/* what is wrong will be wrong again, and parked then */
 		if (error != NULL)

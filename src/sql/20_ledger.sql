@@ -16,7 +16,8 @@ CREATE TABLE loyalty.member (
 	debt            numeric(18,2) NOT NULL DEFAULT 0,
 	qualifying      numeric NOT NULL DEFAULT 0,
 	carry           numeric[],
-	last_seq        bigint NOT NULL DEFAULT 0
+	last_seq        bigint NOT NULL DEFAULT 0,
+	lots_through    bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
 COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
@@ -29,6 +30,7 @@ COMMENT ON COLUMN loyalty.member.debt IS 'points taken back that had been spent;
 COMMENT ON COLUMN loyalty.member.qualifying IS 'billed amount that counts for the tier, in the programme''s currency';
 COMMENT ON COLUMN loyalty.member.carry IS 'exact fraction of points not booked yet, as {numerator, denominator} (rounding_scope carry)';
 COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry';
+COMMENT ON COLUMN loyalty.member.lots_through IS 'entries up to this seq have their lots in stored_lot; later ones are lots as they were earned';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,
@@ -112,7 +114,10 @@ COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused
 COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry';
 COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row';
 
-CREATE TABLE loyalty.lot (
+-- Most lots are only looked at when points are spent, taken back or expire, so
+-- they are written then, or some dozens at a time: until that moment an entry
+-- that earned points is its own lot.  loyalty.lot is what everybody reads.
+CREATE TABLE loyalty.stored_lot (
 	member_id       bigint NOT NULL,
 	is_open         boolean NOT NULL,
 	expires_on      date NOT NULL,
@@ -121,7 +126,23 @@ CREATE TABLE loyalty.lot (
 	remaining       numeric(18,2) NOT NULL,
 	PRIMARY KEY (member_id, is_open, expires_on, seq)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE loyalty.lot IS 'points that were earned together and expire together; a negative lot is a debt';
+COMMENT ON TABLE loyalty.stored_lot IS 'lots of the entries up to member.lots_through; read the view lot, which has all of them';
+COMMENT ON COLUMN loyalty.stored_lot.member_id IS 'member';
+COMMENT ON COLUMN loyalty.stored_lot.is_open IS 'whether anything remains';
+COMMENT ON COLUMN loyalty.stored_lot.expires_on IS 'last day (programme time) on which the points are valid; infinity for never';
+COMMENT ON COLUMN loyalty.stored_lot.seq IS 'entry that made the lot';
+COMMENT ON COLUMN loyalty.stored_lot.points IS 'points the lot was made with';
+COMMENT ON COLUMN loyalty.stored_lot.remaining IS 'points that are left';
+
+CREATE VIEW loyalty.lot WITH (security_invoker = true) AS
+	SELECT l.member_id, l.is_open, l.expires_on, l.seq, l.points, l.remaining
+	FROM loyalty.stored_lot l
+	UNION ALL
+	SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points
+	FROM loyalty.member m
+	JOIN loyalty.entry e ON e.member_id = m.member_id AND e.seq > m.lots_through
+	WHERE m.last_seq > m.lots_through AND e.expires_on IS NOT NULL;
+COMMENT ON VIEW loyalty.lot IS 'points that were earned together and expire together; a negative lot is a debt';
 COMMENT ON COLUMN loyalty.lot.member_id IS 'member';
 COMMENT ON COLUMN loyalty.lot.is_open IS 'whether anything remains';
 COMMENT ON COLUMN loyalty.lot.expires_on IS 'last day (programme time) on which the points are valid; infinity for never';
@@ -178,9 +199,9 @@ CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.entry
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.entry
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
-CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.lot
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.stored_lot
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
-CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.lot
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.stored_lot
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
 CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.allocation
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
@@ -194,7 +215,7 @@ ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard_truncate;
-ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard;
-ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard_truncate;
