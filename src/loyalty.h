@@ -44,6 +44,7 @@ extern void loyalty_become(Oid role, LoyaltyIdentity *save);
 extern void loyalty_become_reader(Oid role, LoyaltyIdentity *save);
 extern void loyalty_resume(const LoyaltyIdentity *save);
 extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
+extern void loyalty_pin_parser(void);
 extern void loyalty_pin_planner(void);
 extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);

@@ -191,6 +191,18 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
 }
 
 /*
+ * On top of that, fix how the text of an expression is read and written back.
+ */
+void
+loyalty_pin_parser(void)
+{
+	pin("standard_conforming_strings", "on");
+	pin("transform_null_equals", "off");
+	pin("array_nulls", "on");
+	pin("quote_all_identifiers", "off");
+}
+
+/*
  * The engine finds rows by their keys.  Its plans are kept, and may be made
  * while a table is still empty: that must not tie them to scanning it when it
  * has grown, which in one bulk statement it does.

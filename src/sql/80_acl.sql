@@ -64,6 +64,8 @@ ALTER FUNCTION loyalty.check_number(text, numeric, boolean) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.set_tier(text, text, numeric, numeric) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.end_rule(text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.check_condition(text, text, text, boolean) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.condition_columns(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.capture() OWNER TO @extowner@;
 ALTER FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.detach(text) OWNER TO @extowner@;
