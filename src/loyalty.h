@@ -25,7 +25,7 @@ typedef struct LoyaltyIdentity
 } LoyaltyIdentity;
 
 /* a statement of the engine's own, prepared once per backend */
-#define LOYALTY_MAX_PARAMS 25
+#define LOYALTY_MAX_PARAMS 26
 typedef struct LoyaltyPlan
 {
 	const char *sql;

@@ -5,6 +5,7 @@
 #ifndef LOYALTY_FACT_H
 #define LOYALTY_FACT_H
 
+#include "utils/date.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -21,6 +22,14 @@ typedef struct LoyaltyLine
 	Numeric		cost;
 	bool		earns;
 	char	   *of;				/* key of the line that is returned */
+
+	/* for the conditions of rules, not kept */
+	bool		has_launched_on;
+	DateADT		launched_on;
+	Numeric		stock;
+	Jsonb	   *attributes;
+	Datum	   *extra;			/* columns that rules read, see LoyaltyRuleBook.line */
+	bool	   *extra_nulls;
 } LoyaltyLine;
 
 /* a document in scope; amounts in the programme's currency */
@@ -39,6 +48,13 @@ typedef struct LoyaltyFacts
 	bool		amount_given;	/* gross is the header's, not the lines' sum */
 	int			nlines;
 	LoyaltyLine *lines;
+
+	/* for the conditions of rules, not kept */
+	bool		has_birthday;
+	DateADT		birthday;
+	Jsonb	   *attributes;		/* of the member */
+	Datum	   *invoice;		/* columns that rules read, see LoyaltyRuleBook.invoice */
+	bool	   *invoice_nulls;
 } LoyaltyFacts;
 
 /* a document that is to be evaluated */

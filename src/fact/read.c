@@ -11,6 +11,8 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
@@ -18,6 +20,7 @@
 #include "errors.h"
 #include "fact/fact.h"
 #include "member/member.h"
+#include "rule/condition.h"
 
 static char *
 text_value(Datum value, bool isnull)
@@ -29,6 +32,34 @@ static Numeric
 numeric_value(Datum value, bool isnull, const char *what)
 {
 	return isnull ? NULL : loyalty_num_checked(DatumGetNumericCopy(value), what);
+}
+
+/*
+ * Copy the columns of an ERP's row that the conditions of rules look at.
+ */
+static void
+keep_columns(LoyaltyRuleBook *book, LoyaltySpace space, Datum *values, bool *nulls,
+			 Datum **kept, bool **kept_nulls)
+{
+	int			n = space == SPACE_INVOICE ? book->ninvoice : book->nline;
+	int		   *numbers = space == SPACE_INVOICE ? book->invoice : book->line;
+
+	if (n == 0)
+		return;
+	*kept = palloc(sizeof(Datum) * n);
+	*kept_nulls = palloc(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+	{
+		int16		length;
+		bool		by_value;
+
+		(*kept_nulls)[i] = nulls[i];
+		if (nulls[i])
+			continue;
+		get_typlenbyval(book->spaces->columns[space][numbers[i]].type, &length, &by_value);
+		(*kept)[i] = length == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(values[i])) :
+			datumCopy(values[i], by_value, length);
+	}
 }
 
 /*
@@ -65,6 +96,11 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 	facts->enrol = source->items[ITEM_ENROL] == NULL ||
 		(!nulls[FACT_ENROL] && DatumGetBool(values[FACT_ENROL]));
 
+	facts->has_birthday = !nulls[FACT_BIRTHDAY];
+	facts->birthday = facts->has_birthday ? DatumGetDateADT(values[FACT_BIRTHDAY]) : 0;
+	if (!nulls[FACT_ATTRIBUTES])
+		facts->attributes = DatumGetJsonbPCopy(values[FACT_ATTRIBUTES]);
+
 	e = source->expr[ITEM_CUSTOMER];
 	for (int i = 0; i < e->nparts; i++, c++)
 		parts[i] = text_value(values[c], nulls[c]);
@@ -76,6 +112,8 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 			parts[i] = text_value(values[c], nulls[c]);
 		facts->return_of = loyalty_compose_key(parts, e->nparts);
 	}
+	keep_columns(loyalty_source_book(source), SPACE_INVOICE, values + c, nulls + c,
+				 &facts->invoice, &facts->invoice_nulls);
 
 	/* one factor brings all amounts to the programme's currency and sign */
 	sign = numeric_value(values[FACT_SIGN], nulls[FACT_SIGN], "sign");
@@ -355,11 +393,17 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	char	  **keys = palloc(sizeof(char *) * n);
 	uint64		rows;
 	SPITupleTable *table;
+	LoyaltyRuleBook *book;
+	Datum	   *extra;
+	bool	   *extra_nulls;
 
 	for (int i = 0; i < n; i++)
 		keys[i] = docs[i]->key;
 	rows = run_by_key(source, &source->lines_plan, ITEM_LINE_PARENT, keys, n);
 	table = SPI_tuptable;
+	book = loyalty_source_book(source);
+	extra = palloc(sizeof(Datum) * (book->nline + 1));
+	extra_nulls = palloc(sizeof(bool) * (book->nline + 1));
 	for (uint64 row = 0; row < rows; row++)
 	{
 		int			column = 1;
@@ -381,6 +425,11 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		line.amount = numeric_value(values[LINE_AMOUNT], nulls[LINE_AMOUNT], "line_amount");
 		line.cost = numeric_value(values[LINE_COST], nulls[LINE_COST], "line_cost");
 		line.earns = DatumGetBool(values[LINE_EARNS]);
+		line.has_launched_on = !nulls[LINE_LAUNCHED_ON];
+		line.launched_on = line.has_launched_on ? DatumGetDateADT(values[LINE_LAUNCHED_ON]) : 0;
+		line.stock = numeric_value(values[LINE_STOCK], nulls[LINE_STOCK], "line_stock");
+		if (!nulls[LINE_ATTRIBUTES])
+			line.attributes = DatumGetJsonbPCopy(values[LINE_ATTRIBUTES]);
 		if (doc->facts->factor != NULL)
 		{
 			if (line.amount != NULL)
@@ -391,6 +440,9 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		line.key = key_columns(row, &column, source->expr[ITEM_LINE_KEY]->nparts);
 		if (source->expr[ITEM_LINE_RETURN_OF] != NULL)
 			line.of = key_columns(row, &column, source->expr[ITEM_LINE_RETURN_OF]->nparts);
+		for (int i = 0; i < book->nline; i++)
+			extra[i] = SPI_getbinval(table->vals[row], table->tupdesc, column++, &extra_nulls[i]);
+		keep_columns(book, SPACE_LINE, extra, extra_nulls, &line.extra, &line.extra_nulls);
 		add_line(doc, &line);
 	}
 	SPI_freetuptable(table);

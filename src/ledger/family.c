@@ -14,11 +14,33 @@
 
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "rule/match.h"
+
+static bool
+same_jsonb(Jsonb *a, Jsonb *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
+}
 
 /* ----------------------------------------------------------------
  *		pricing and posting
  * ----------------------------------------------------------------
  */
+
+/* the claim of a document's facts that a sale's part stands for */
+static LoyaltyClaim *
+claim_of_sale(LoyaltyDocument *doc)
+{
+	ListCell   *lc;
+
+	if (doc != NULL && doc->facts != NULL)
+		foreach(lc, doc->claims)
+			if (((LoyaltyClaim *) lfirst(lc))->root_source == NULL)
+				return lfirst(lc);
+	return NULL;
+}
 
 /*
  * Decide at which rules and rate a sale earns.  The qualifying amount before
@@ -26,14 +48,16 @@
  * from that, never from what the member became since.
  */
 static void
-price(LoyaltyMember *member, LoyaltyPart *part)
+price(LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
 {
 	LoyaltyProgram *program = member->program;
+	LoyaltyClaim *claim = claim_of_sale(doc);
 	Numeric		reach;
 	LoyaltyTier *tier;
 	int32		tier_id;
 	Numeric		rate;
-	List	   *rules = loyalty_rules_on(program, part->date);
+	List	   *matches = NIL;
+	Jsonb	   *frozen;
 	int32	   *ids;
 	int			n = 0;
 	ListCell   *lc;
@@ -51,18 +75,28 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 	tier = loyalty_program_tier(program, reach);
 	tier_id = tier == NULL ? 0 : tier->id;
 	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	ids = palloc(sizeof(int32) * Max(list_length(rules), 1));
-	foreach(lc, rules)
-		ids[n++] = ((LoyaltyRule *) lfirst(lc))->id;
+	if (claim != NULL)
+	{
+		LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL};
+
+		matches = loyalty_match_rules(loyalty_source_book(doc->source), &q);
+	}
+	frozen = loyalty_freeze_matches(matches);
+	ids = palloc(sizeof(int32) * Max(list_length(matches), 1));
+	foreach(lc, matches)
+		ids[n++] = ((LoyaltyMatch *) lfirst(lc))->rule->id;
 
 	part->stale = false;
 	if (part->rate != NULL && part->tier_id == tier_id && loyalty_num_cmp(part->rate, rate) == 0 &&
-		part->nrules == n && memcmp(part->rules, ids, sizeof(int32) * n) == 0)
+		part->nrules == n && memcmp(part->rules, ids, sizeof(int32) * n) == 0 &&
+		same_jsonb(part->matches, frozen))
 		return;
 	part->tier_id = tier_id;
 	part->rate = rate;
 	part->rules = ids;
 	part->nrules = n;
+	part->matches = frozen;
+	part->match_list = matches;
 	part->dirty = true;
 }
 
@@ -236,7 +270,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	LoyaltyAward before;
 	Numeric		gross_before;
 	LoyaltyRemaining left;
-	List	   *rules;
+	List	   *matches;
 	List	   *returns;
 	Points		due;
 	bool		unlinked;
@@ -294,14 +328,14 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 
 	program = loyalty_batch_member(batch, sale->member_id)->program;
 	if (sale->stale || sale->rate == NULL)
-		price(loyalty_batch_member(batch, sale->member_id), sale);
-	rules = loyalty_frozen_rules(program, sale);
+		price(loyalty_batch_member(batch, sale->member_id), sale, family->doc);
+	matches = loyalty_part_matches(program, sale);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
-		rules = NIL;
-	before = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
+		matches = NIL;
+	before = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -330,7 +364,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		loyalty_take_return(&left, ret);
 		if (loyalty_num_cmp(over, ret->overcredited) != 0)
 			ret->dirty = true;
-		after = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
+		after = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 		/* rounded sums telescope: the family's total is exact */
 		gross_after = loyalty_rational_numeric(loyalty_in_gross(&left, loyalty_left_total(&left)), 6);
 		step = unlinked ? minus(before, after) : minus(after, before);
@@ -352,14 +386,6 @@ same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static bool
-same_lines(Jsonb *a, Jsonb *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
-}
-
 /*
  * Put the facts of a claim into its part; if they changed, it is stale.
  */
@@ -377,7 +403,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines);
+		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
 	if (doc->force)
 		part->stale = true;
@@ -391,7 +417,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
 		  part->at == facts->at &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		  loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines)))
+		  loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;

@@ -38,6 +38,8 @@ typedef struct LoyaltyPart
 	Numeric		rate;			/* NULL: not priced yet */
 	int			nrules;
 	int32	   *rules;
+	Jsonb	   *matches;		/* see match.h */
+	List	   *match_list;		/* the same as LoyaltyMatch *, once asked for */
 	Numeric		qualifying;
 	Numeric		overcredited;
 	Points		points;
@@ -76,11 +78,13 @@ typedef struct LoyaltyRemaining
 	int			nlines;			/* at least 1: a document without line amounts is one line */
 	char	  **keys;
 	bool	   *earns;
+	Numeric    *qty;			/* quantities, NULL where there is none */
 	Numeric    *sold;			/* line amounts, times sign */
 	Numeric    *returned;		/* the same, as far as returns name the line */
 	LoyaltyRational by_value;	/* returned without naming a line, in line amounts */
 	LoyaltyRational *left;
 	LoyaltyRational over;		/* returned beyond what was sold */
+	bool		whole;			/* nothing was returned yet */
 	Numeric		total;			/* of sold */
 	Numeric		gross;			/* of the document, times sign */
 	Numeric		earning;		/* gross less what was paid with points */
@@ -139,9 +143,9 @@ extern void loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale);
 extern void loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret);
 extern LoyaltyRational loyalty_left_total(LoyaltyRemaining *r);
 extern LoyaltyRational loyalty_in_gross(LoyaltyRemaining *r, LoyaltyRational lines);
-extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rules,
+extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches,
 											Numeric rate, List **steps);
-extern List *loyalty_frozen_rules(LoyaltyProgram *program, LoyaltyPart *part);
+extern List *loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part);
 extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
 									   int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);

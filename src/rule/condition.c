@@ -468,3 +468,9 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)),
 															   spaces, BOOLOID, "condition")->normal));
 }
+
+char *
+loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmapset **open)
+{
+	return pstrdup(condition->text);
+}

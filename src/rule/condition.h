@@ -169,6 +169,7 @@ extern void loyalty_vet_folded(struct ParseState *pstate, Node *tree);
 extern LoyaltyCondition *loyalty_condition_compile(const char *text, LoyaltySpaces *spaces,
 												   Oid result_type, const char *what);
 extern bool loyalty_condition_true(LoyaltyCondition *condition, LoyaltyRow *rows);
+extern char *loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmapset **open);
 extern Datum loyalty_condition_value(LoyaltyCondition *condition, LoyaltyRow *rows, bool *isnull);
 
 #endif							/* LOYALTY_CONDITION_H */

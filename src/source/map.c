@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
+#include "rule/condition.h"
 #include "source/source.h"
 
 static uint32 last_id = 0;
@@ -71,6 +72,19 @@ find_key_column(LoyaltyMap *map, LoyaltySource *source, LoyaltyItem item)
 	}
 }
 
+/* columns that the conditions of rules look at */
+static Bitmapset *
+add_rule_columns(Bitmapset *names, LoyaltyMap *map, LoyaltyRuleBook *book)
+{
+	LoyaltySpace space = map->of_lines ? SPACE_LINE : SPACE_INVOICE;
+	int			n = map->of_lines ? book->nline : book->ninvoice;
+	int		   *numbers = map->of_lines ? book->line : book->invoice;
+
+	for (int i = 0; i < n; i++)
+		names = bms_add_member(names, book->spaces->columns[space][numbers[i]].attnum);
+	return names;
+}
+
 /* which of the relation's columns does the mapping look at? */
 static void
 collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
@@ -91,6 +105,7 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 			map->all_columns = true;
 		names = bms_add_members(names, e->columns);
 	}
+	names = add_rule_columns(names, map, loyalty_source_book(source));
 	map->columns = palloc0(sizeof(AttrNumber) * (bms_num_members(names) + 1));
 	while ((x = bms_next_member(names, x)) >= 0)
 	{

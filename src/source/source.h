@@ -36,6 +36,8 @@ typedef enum LoyaltyItem
 	ITEM_VOID,
 	ITEM_CHANNEL,
 	ITEM_ENROL,
+	ITEM_BIRTHDAY,
+	ITEM_MEMBER_ATTRIBUTES,
 	ITEM_LINE_PARENT,
 	ITEM_LINE_KEY,
 	ITEM_LINE_FILTER,
@@ -44,6 +46,9 @@ typedef enum LoyaltyItem
 	ITEM_LINE_QTY,
 	ITEM_LINE_AMOUNT,
 	ITEM_LINE_COST,
+	ITEM_LINE_LAUNCHED_ON,
+	ITEM_LINE_STOCK,
+	ITEM_LINE_ATTRIBUTES,
 	ITEM_LINE_RETURN_OF
 } LoyaltyItem;
 
@@ -100,6 +105,7 @@ typedef struct LoyaltySource
 	bool		has_returns;	/* some source's returns may point at this one */
 
 	/* compiled on first use */
+	LoyaltyRuleBook *book;
 	LoyaltyExpression *expr[LOYALTY_NITEMS];
 	char	   *header_sql;		/* facts of documents, by key */
 	char	   *lines_sql;		/* facts of their lines, by key of the document */
@@ -151,7 +157,9 @@ typedef enum LoyaltyFactColumn
 	FACT_PAID,
 	FACT_CHANNEL,
 	FACT_ENROL,
-	FACT_CUSTOMER				/* and its further parts, then return_of's */
+	FACT_BIRTHDAY,
+	FACT_ATTRIBUTES,
+	FACT_CUSTOMER				/* and its further parts, then return_of's, then what rules read */
 } LoyaltyFactColumn;
 
 /* columns of lines_sql after the parent's key */
@@ -163,7 +171,10 @@ typedef enum LoyaltyLineColumn
 	LINE_AMOUNT,
 	LINE_COST,
 	LINE_EARNS,
-	LINE_KEY					/* and its further parts, then line_return_of's */
+	LINE_LAUNCHED_ON,
+	LINE_STOCK,
+	LINE_ATTRIBUTES,
+	LINE_KEY					/* and its further parts, then line_return_of's, then what rules read */
 } LoyaltyLineColumn;
 
 /* how a statement touched a document */
@@ -207,6 +218,7 @@ extern const char *loyalty_item_name(LoyaltyItem item);
 extern char *loyalty_compose_key(char **parts, int nparts);
 extern char *loyalty_canonical_key(LoyaltySource *source, const char *key);
 extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
+extern LoyaltyRuleBook *loyalty_source_book(LoyaltySource *source);
 extern List *loyalty_fact_columns(LoyaltySource *source);
 
 /* expression.c */

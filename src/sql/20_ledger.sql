@@ -51,6 +51,7 @@ CREATE TABLE loyalty.document (
 	tier_id         integer,
 	rate            numeric,
 	rules           integer[],
+	matches         jsonb,
 	qualifying      numeric NOT NULL DEFAULT 0,
 	overcredited    numeric NOT NULL DEFAULT 0,
 	points          numeric(18,2) NOT NULL DEFAULT 0,
@@ -60,6 +61,7 @@ CREATE TABLE loyalty.document (
 	booked_at       timestamptz NOT NULL,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
+CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
 CREATE INDEX document_root ON loyalty.document (root_source_id, root_key) WHERE root_source_id <> 0;
 COMMENT ON TABLE loyalty.document IS
 'what was read from a document and what is booked for it; one row per document and family (a ticket that returns goods of two sales has two)';
@@ -80,7 +82,8 @@ COMMENT ON COLUMN loyalty.document.lines IS 'lines as they were read: key, produ
 COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the member just before this document';
 COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
-COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that gave its points';
+COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
+COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, or only while something is true of what is left: {rule, lines (counted from 0), while}';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
 COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
 COMMENT ON COLUMN loyalty.document.points IS 'points booked for the document, net';

@@ -6,6 +6,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.tier', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_tier_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.category', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member', '');

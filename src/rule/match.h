@@ -1,0 +1,32 @@
+/*
+ * match.h
+ *	  Which rules hold for a document, and how that is frozen with it.
+ */
+#ifndef LOYALTY_MATCH_H
+#define LOYALTY_MATCH_H
+
+#include "utils/jsonb.h"
+
+#include "fact/fact.h"
+#include "rule/rule.h"
+
+/* a document as conditions see it */
+typedef struct LoyaltyQuestion
+{
+	LoyaltySource *source;		/* NULL for a basket that is only asked about */
+	const char *key;
+	LoyaltyFacts *facts;
+	LoyaltyClaim *claim;		/* the part that earns */
+	const char *customer;
+	LoyaltyTier *tier;			/* at which it earns, NULL below the first */
+	DateADT		joined_on;
+	LoyaltyFigures *figures;	/* of the purchases before it, NULL if nobody asks */
+} LoyaltyQuestion;
+
+extern List *loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *question);
+extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);
+extern Jsonb *loyalty_freeze_matches(List *matches);
+extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,
+								  LoyaltyRational gross, LoyaltyBasis *basis);
+
+#endif							/* LOYALTY_MATCH_H */
