@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/transam.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -25,7 +27,6 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
-#include "compat.h"
 #include "rule/condition.h"
 
 /* how large an expression may be */
@@ -59,6 +60,7 @@ static const char *const allowed_functions[] = {
 	"char_length(text)",
 	"character_length(character)",
 	"character_length(text)",
+	"date(timestamp without time zone)",
 	"date_part(text,date)",
 	"date_part(text,interval)",
 	"date_part(text,time without time zone)",
@@ -119,6 +121,7 @@ static const char *const allowed_operators[] = {
 typedef struct Vetting
 {
 	ParseState *pstate;
+	List	   *literals;		/* A_Consts of strings, as written */
 	int			location;		/* of the innermost node that has one */
 	int			depth;
 	int			nodes;
@@ -184,6 +187,9 @@ vet_raw_walker(Node *node, Vetting *v)
 	switch (nodeTag(node))
 	{
 		case T_A_Const:
+			if (!((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
+				v->literals = lappend(v->literals, node);
+			break;
 		case T_BoolExpr:
 		case T_NullTest:
 		case T_BooleanTest:
@@ -250,14 +256,16 @@ vet_raw_walker(Node *node, Vetting *v)
 }
 
 /*
- * First look: at the raw tree.
+ * First look: at the raw tree.  Gives the string literals in it, which the
+ * second look wants to see.
  */
-void
+List *
 loyalty_vet_raw(ParseState *pstate, Node *raw)
 {
 	Vetting		v = {.pstate = pstate,.location = -1};
 
 	(void) vet_raw_walker(raw, &v);
+	return v.literals;
 }
 
 static void
@@ -398,28 +406,38 @@ vet_via_text(Vetting *v, CoerceViaIO *cast)
 		refuse(v, "so many casts", "Make several rules of it.");
 }
 
-/* would the literal be another day tomorrow? */
+/*
+ * Would the date be another one tomorrow?  'now' and the like are words of
+ * their own wherever they stand in a literal.
+ */
 static bool
-is_moving_date(ParseState *pstate, Const *value)
+is_moving_date(Vetting *v, Const *value)
 {
 	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-	const char *text;
-	char		quote;
+	ListCell   *lc;
 
-	if (value->location < 0)
+	foreach(lc, v->literals)
+	{
+		A_Const    *literal = lfirst(lc);
+		const char *text = strVal(&literal->val);
+
+		if (literal->location != value->location)
+			continue;
+		while (*text != '\0')
+		{
+			int			length = 0;
+
+			while (isalpha((unsigned char) text[length]))
+				length++;
+			for (int i = 0; i < lengthof(words); i++)
+				if (length == strlen(words[i]) && pg_strncasecmp(text, words[i], length) == 0)
+					return true;
+			text += Max(length, 1);
+		}
 		return false;
-	text = pstate->p_sourcetext + value->location;
-	while (*text != '\0' && *text != '\'' && *text != '$')
-		text++;
-	quote = *text;
-	if (quote == '\0')
-		return false;
-	/* to the end of the literal, or further: words in it, not around it */
-	for (text++; *text != '\0' && *text != quote; text++)
-		for (int i = 0; i < lengthof(words); i++)
-			if (pg_strncasecmp(text, words[i], strlen(words[i])) == 0)
-				return true;
-	return false;
+	}
+	/* not from a literal of ours: do not trust it */
+	return true;
 }
 
 static void
@@ -433,7 +451,7 @@ vet_constant(Vetting *v, Const *value)
 		case TIMEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			if (is_moving_date(v->pstate, value))
+			if (!value->constisnull && is_moving_date(v, value))
 				refuse(v, "a date that moves",
 					   "It would be that of the day the rule is read; use document.date, member.days_since_last_purchase and the like.");
 			break;
@@ -481,16 +499,13 @@ vet_tree_walker(Node *node, Vetting *v)
 		case T_NullIfExpr:
 			set_opfuncid((OpExpr *) node);
 			vet_operator(v, ((OpExpr *) node)->opno, ((OpExpr *) node)->opfuncid);
-			vet_collation(v, ((OpExpr *) node)->inputcollid);
 			break;
 		case T_ScalarArrayOpExpr:
 			set_sa_opfuncid((ScalarArrayOpExpr *) node);
 			vet_operator(v, ((ScalarArrayOpExpr *) node)->opno, ((ScalarArrayOpExpr *) node)->opfuncid);
-			vet_collation(v, ((ScalarArrayOpExpr *) node)->inputcollid);
 			break;
 		case T_FuncExpr:
 			vet_function(v, (FuncExpr *) node);
-			vet_collation(v, ((FuncExpr *) node)->inputcollid);
 			break;
 		case T_CoerceViaIO:
 			vet_via_text(v, (CoerceViaIO *) node);
@@ -509,7 +524,7 @@ vet_tree_walker(Node *node, Vetting *v)
 	if (!IsA(node, List) && !IsA(node, CaseWhen))
 	{
 		vet_type(v, exprType(node));
-		vet_collation(v, exprCollation(node));
+		vet_collation(v, exprInputCollation(node));
 	}
 	result = expression_tree_walker(node, vet_tree_walker, v);
 	v->depth--;
@@ -521,9 +536,9 @@ vet_tree_walker(Node *node, Vetting *v)
  * Second look: at the typed tree, before anything in it is evaluated.
  */
 void
-loyalty_vet_tree(ParseState *pstate, Node *tree)
+loyalty_vet_tree(ParseState *pstate, Node *tree, List *literals)
 {
-	Vetting		v = {.pstate = pstate,.location = -1};
+	Vetting		v = {.pstate = pstate,.literals = literals,.location = -1};
 
 	(void) vet_tree_walker(tree, &v);
 }
