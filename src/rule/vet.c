@@ -310,13 +310,29 @@ vet_immutable(Vetting *v, Oid funcid, const char *what, const char *name)
 				 parser_errposition(v->pstate, v->location)));
 }
 
+/* one more operation that takes long if the ERP's numbers have many digits */
 static void
-vet_operator(Vetting *v, Oid opno, Oid funcid)
+count_product(Vetting *v)
+{
+	if (++v->products > MAX_PRODUCTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("the condition is too complex"),
+				 errdetail("It may multiply, divide, and make numbers of text %d times.", MAX_PRODUCTS),
+				 errhint("Make several rules of it."),
+				 parser_errposition(v->pstate, v->location)));
+}
+
+static void
+vet_operator(Vetting *v, Oid opno, Oid funcid, int location)
 {
 	char	   *name = get_opname(opno);
 	Oid			left;
 	Oid			right;
 
+	/* point at the operator, as the parser does */
+	if (location >= 0)
+		v->location = location;
 	op_input_types(opno, &left, &right);
 	vet_immutable(v, funcid, "operator", format_operator(opno));
 	if (!LISTED(name, allowed_operators) || opno >= FirstGenbkiObjectId)
@@ -325,13 +341,8 @@ vet_operator(Vetting *v, Oid opno, Oid funcid)
 				 errmsg("operator %s cannot be used in a condition", format_operator(opno)),
 				 errhint("Use comparisons, arithmetic, LIKE, ||, -> and ->>, @> and &&."),
 				 parser_errposition(v->pstate, v->location)));
-	if ((left == NUMERICOID || right == NUMERICOID) && strchr("*/%", name[0]) != NULL && ++v->products > MAX_PRODUCTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-				 errmsg("the condition is too complex"),
-				 errdetail("It may multiply and divide %d times.", MAX_PRODUCTS),
-				 errhint("Make several rules of it."),
-				 parser_errposition(v->pstate, v->location)));
+	if ((left == NUMERICOID || right == NUMERICOID) && strchr("*/%", name[0]) != NULL)
+		count_product(v);
 }
 
 /* name(type,type) of a function, without the quotes that keywords would get */
@@ -371,7 +382,12 @@ vet_function(Vetting *v, FuncExpr *func)
 				refuse(v, "character(n) of that length", "Use text.");
 		}
 	}
-	else if (!LISTED(name, allowed_functions))
+	else if (LISTED(name, allowed_functions))
+	{
+		if (strcmp(name, "mod(numeric,numeric)") == 0 || strcmp(name, "div(numeric,numeric)") == 0)
+			count_product(v);
+	}
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("function %s cannot be used in a condition", name),
@@ -402,8 +418,8 @@ vet_via_text(Vetting *v, CoerceViaIO *cast)
 		refuse(v, "a cast to an enum", "Compare the enum with a word in quotes, or enum::text with text.");
 	getTypeInputInfo(cast->resulttype, &func, &param);
 	vet_immutable(v, func, "cast from text to", format_type_be(cast->resulttype));
-	if ((cast->resulttype == NUMERICOID) && ++v->products > MAX_PRODUCTS)
-		refuse(v, "so many casts", "Make several rules of it.");
+	if (cast->resulttype == NUMERICOID)
+		count_product(v);
 }
 
 /*
@@ -498,11 +514,12 @@ vet_tree_walker(Node *node, Vetting *v)
 		case T_DistinctExpr:
 		case T_NullIfExpr:
 			set_opfuncid((OpExpr *) node);
-			vet_operator(v, ((OpExpr *) node)->opno, ((OpExpr *) node)->opfuncid);
+			vet_operator(v, ((OpExpr *) node)->opno, ((OpExpr *) node)->opfuncid, ((OpExpr *) node)->location);
 			break;
 		case T_ScalarArrayOpExpr:
 			set_sa_opfuncid((ScalarArrayOpExpr *) node);
-			vet_operator(v, ((ScalarArrayOpExpr *) node)->opno, ((ScalarArrayOpExpr *) node)->opfuncid);
+			vet_operator(v, ((ScalarArrayOpExpr *) node)->opno, ((ScalarArrayOpExpr *) node)->opfuncid,
+						 ((ScalarArrayOpExpr *) node)->location);
 			break;
 		case T_FuncExpr:
 			vet_function(v, (FuncExpr *) node);
@@ -569,6 +586,8 @@ vet_folded_walker(Node *node, Vetting *v)
 	if (node == NULL)
 		return false;
 	enter(v, node);
+	if (IsA(node, OpExpr) && ((OpExpr *) node)->location >= 0)
+		v->location = ((OpExpr *) node)->location;
 	if (IsA(node, OpExpr) && strstr(get_opname(((OpExpr *) node)->opno), "~~") != NULL)
 		vet_pattern(v, ((OpExpr *) node)->args);
 	if (IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) == 2 &&
