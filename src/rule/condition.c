@@ -24,14 +24,12 @@
 #include "parser/parse_node.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
 #include "utils/varlena.h"
 
 #include "config.h"
-#include "errors.h"
 #include "rule/condition.h"
 #include "source/source.h"
 

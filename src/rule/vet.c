@@ -17,15 +17,18 @@
 #include <ctype.h>
 
 #include "access/transam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_node.h"
+#include "parser/parse_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
+#include "utils/syscache.h"
 
 #include "rule/condition.h"
 
@@ -118,6 +121,8 @@ static const char *const allowed_operators[] = {
 	"<", "<=", "<>", "<@", "=", ">", ">=", "?", "?&", "?|", "@>", "^@", "||", "~~", "~~*",
 };
 
+#define AGGREGATE_HINT "document.amount and document.lines, member.year_amount and the like are sums already."
+
 typedef struct Vetting
 {
 	ParseState *pstate;
@@ -165,14 +170,120 @@ refuse(Vetting *v, const char *what, const char *hint)
 }
 
 static void
+vet_type(Vetting *v, Oid type)
+{
+	if (type != UNKNOWNOID && !loyalty_usable_type(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type %s cannot be used in a condition", format_type_be(type)),
+				 errhint("Conditions use numbers, text, dates, times, boolean, uuid, json, enums, and arrays of them."),
+				 parser_errposition(v->pstate, v->location)));
+}
+
+/*
+ * A type that is named is looked at before the parser makes values of it: the
+ * input function of a composite type or of an array calls what its parts call.
+ */
+static void
+vet_type_name(Vetting *v, TypeName *name)
+{
+	Type		type;
+
+	if (name->setof || name->pct_type)
+		refuse(v, "such a type", "Write the name of a built-in type.");
+	type = LookupTypeName(v->pstate, name, NULL, true);
+	if (type != NULL)
+	{
+		Oid			oid = typeTypeId(type);
+
+		ReleaseSysCache(type);
+		vet_type(v, oid);
+	}
+}
+
+/* PostgreSQL's own, by its name? */
+static void
+vet_schema(Vetting *v, List *names, const char *what)
+{
+	if (list_length(names) > 1 && strcmp(strVal(linitial(names)), "pg_catalog") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s %s cannot be used in a condition", what, NameListToString(names)),
+				 errdetail("It is not one of PostgreSQL's own."),
+				 errhint("Map what it computes to a column of the source."),
+				 parser_errposition(v->pstate, v->location)));
+}
+
+static void
+refuse_function(Vetting *v, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("function %s cannot be used in a condition", name),
+			 errhint("Among the functions that can are lower, upper, btrim, length, left, right, substring, starts_with, abs, round, floor, ceil, mod, extract and coalesce."),
+			 parser_errposition(v->pstate, v->location)));
+}
+
+static void
+refuse_moving(Vetting *v, const char *what, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s %s cannot be used in a condition", what, name),
+			 errdetail("Its result depends on the current time or on settings of the session."),
+			 errhint("Use document.date, document.hour, member.days_since_last_purchase and the like; AT TIME ZONE makes an instant a local time."),
+			 parser_errposition(v->pstate, v->location)));
+}
+
+/* is there an allowed function of that name, whatever its arguments? */
+static bool
+is_listed_name(const char *name)
+{
+	size_t		length = strlen(name);
+
+	for (int i = 0; i < lengthof(allowed_functions); i++)
+		if (strncmp(allowed_functions[i], name, length) == 0 && allowed_functions[i][length] == '(')
+			return true;
+	return false;
+}
+
+/*
+ * A call is looked at by the name of its function first: the parser would make
+ * its literals values of whatever types the function wants.
+ */
+static void
 vet_call(Vetting *v, FuncCall *call)
 {
+	const char *name = strVal(llast(call->funcname));
+	FuncCandidateList found;
+
 	if (call->over != NULL)
 		refuse(v, "a window function", "member.purchase_count and the like tell what came before.");
 	if (call->agg_star || call->agg_distinct || call->agg_order != NIL || call->agg_filter != NULL || call->agg_within_group)
-		refuse(v, "an aggregate function", "document.amount and document.lines, member.year_amount and the like are sums already.");
+		refuse(v, "an aggregate function", AGGREGATE_HINT);
 	if (call->func_variadic)
 		refuse(v, "VARIADIC", "Write the arguments one by one.");
+	vet_schema(v, call->funcname, "function");
+	if (is_listed_name(name))
+		return;
+
+	found = FuncnameGetCandidates(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))),
+								  -1, NIL, false, false, false, true);
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist", name),
+				 errhint("loyalty's README lists the functions that conditions can use."),
+				 parser_errposition(v->pstate, v->location)));
+	if (get_func_prokind(found->oid) == PROKIND_AGGREGATE)
+		refuse(v, "an aggregate function", AGGREGATE_HINT);
+	if (get_func_prokind(found->oid) == PROKIND_WINDOW)
+		refuse(v, "a window function", "member.purchase_count and the like tell what came before.");
+	if (get_func_retset(found->oid))
+		refuse(v, "a set-returning function", "A condition is one value.");
+	if (func_volatile(found->oid) != PROVOLATILE_IMMUTABLE)
+		refuse_moving(v, "function", name);
+	refuse_function(v, name);
 }
 
 static bool
@@ -197,7 +308,6 @@ vet_raw_walker(Node *node, Vetting *v)
 		case T_CaseWhen:
 		case T_CoalesceExpr:
 		case T_MinMaxExpr:
-		case T_TypeName:
 		case T_A_ArrayExpr:
 		case T_A_Indices:
 		case T_CollateClause:
@@ -206,12 +316,16 @@ vet_raw_walker(Node *node, Vetting *v)
 		case T_Integer:
 			break;
 		case T_TypeCast:
-			if (((TypeCast *) node)->typeName->setof || ((TypeCast *) node)->typeName->pct_type)
-				refuse(v, "such a type", "Write the name of a built-in type.");
+			break;
+		case T_TypeName:
+			vet_type_name(v, (TypeName *) node);
 			break;
 		case T_A_Expr:
 			if (((A_Expr *) node)->kind == AEXPR_SIMILAR)
 				refuse(v, "SIMILAR TO", "Use LIKE, or several of them with OR.");
+			if (list_length(((A_Expr *) node)->name) > 1)
+				v->location = ((A_Expr *) node)->location;
+			vet_schema(v, ((A_Expr *) node)->name, "operator");
 			break;
 		case T_ColumnRef:
 			/* "*" is no name, and nothing is looked up here */
@@ -269,17 +383,6 @@ loyalty_vet_raw(ParseState *pstate, Node *raw)
 }
 
 static void
-vet_type(Vetting *v, Oid type)
-{
-	if (type != UNKNOWNOID && !loyalty_usable_type(type))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("type %s cannot be used in a condition", format_type_be(type)),
-				 errhint("Conditions use numbers, text, dates, times, boolean, uuid, json, enums, and arrays of them."),
-				 parser_errposition(v->pstate, v->location)));
-}
-
-static void
 vet_collation(Vetting *v, Oid collation)
 {
 	if (collation >= FirstNormalObjectId)
@@ -302,12 +405,7 @@ vet_immutable(Vetting *v, Oid funcid, const char *what, const char *name)
 				 errhint("Map what it computes to a column of the source."),
 				 parser_errposition(v->pstate, v->location)));
 	if (func_volatile(funcid) != PROVOLATILE_IMMUTABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s %s cannot be used in a condition", what, name),
-				 errdetail("Its result depends on the current time or on settings of the session."),
-				 errhint("Use document.date, document.hour, member.days_since_last_purchase and the like; AT TIME ZONE makes an instant a local time."),
-				 parser_errposition(v->pstate, v->location)));
+		refuse_moving(v, what, name);
 }
 
 /* one more operation that takes long if the ERP's numbers have many digits */
@@ -388,11 +486,7 @@ vet_function(Vetting *v, FuncExpr *func)
 			count_product(v);
 	}
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function %s cannot be used in a condition", name),
-				 errhint("Among the functions that can are lower, upper, btrim, length, left, right, substring, starts_with, abs, round, floor, ceil, mod, extract and coalesce."),
-				 parser_errposition(v->pstate, v->location)));
+		refuse_function(v, name);
 }
 
 /*
@@ -532,7 +626,7 @@ vet_tree_walker(Node *node, Vetting *v)
 				refuse(v, "an assignment", "Compare with =.");
 			break;
 		case T_Aggref:
-			refuse(v, "an aggregate function", "document.amount and document.lines, member.year_amount and the like are sums already.");
+			refuse(v, "an aggregate function", AGGREGATE_HINT);
 			break;
 		default:
 			refuse(v, "this kind of expression", "Use columns, values, comparisons, AND, OR, NOT, CASE and simple functions.");

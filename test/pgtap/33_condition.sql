@@ -67,7 +67,7 @@ SELECT throws_ok(format('SELECT shop.cond(%L)', c), s, NULL, c) FROM (VALUES
 	('lpad(line.product, 1000000000) = ''x''', '0A000'), ('line.product ~* ''(x+)+y''', '0A000'), ('regexp_replace(line.product, ''x'', ''y'') = ''x''', '0A000'),
 	('format(''%s'', 1) = ''x''', '0A000'), ('line.product LIKE line.category', '0A000'), ('power(line.qty, 10000) > 1', '0A000'),
 	('''178000000 years''::interval * 10 > ''1 day''', '22008'), ('1e60000 > line.qty', '0A000'), ('B''1'' = B''1''', '0A000'),
-	('''a''::regclass = 1', '42P01'), ('''shop.invoice''::regclass = 1', '0A000'), ('line.qty::money > ''1''', '0A000'),
+	('''a''::regclass = 1', '0A000'), ('''<x/>''::xml IS NULL', '0A000'), ('line.qty::money > ''1''', '0A000'),
 	(repeat('NOT ', 150) || 'true', '54001'), ('line.qty' || repeat(' * 2', 33) || ' > 1', '54001'), ('''' || repeat('x', 4000) || ''' = line.product', '54000')) v (c, s);
 
 -- nobody else's code
@@ -84,6 +84,16 @@ SET LOCAL search_path TO DEFAULT;
 SELECT throws_ok($$SELECT shop.cond('line.qty OPERATOR(shop.>) 1')$$, '0A000', NULL, 'an operator of somebody''s');
 SELECT throws_ok($$SELECT shop.cond('shop.spy(line.qty, 1)')$$, '0A000', NULL, 'a function of somebody''s');
 SELECT throws_ok($$SELECT shop.cond('line.qty::shop.price > 1')$$, '0A000', NULL, 'a domain of somebody''s');
+
+-- nor while the parser makes values of literals
+CREATE FUNCTION shop.spied(numeric) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE EXCEPTION 'spied'; END$$;
+CREATE DOMAIN shop.trap AS numeric CHECK (shop.spied(VALUE));
+CREATE TYPE shop.pair AS (a shop.trap);
+CREATE FUNCTION shop.takes(shop.trap[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE TYPE pg_temp.pair AS (a shop.trap);
+SELECT throws_ok(format('SELECT shop.cond(%L)', c), s, NULL, c) FROM (VALUES
+	('''{5}''::shop.trap[] IS NULL', '0A000'), ('''(5)''::shop.pair IS NULL', '0A000'), ('''(5)''::pair IS NULL', '0A000'),
+	('shop.takes(''{5}'')', '0A000'), ('pair(''(5)'') IS NULL', '42883'), ('''5'' OPERATOR(shop.>) 1', '0A000')) v (c, s);
 
 -- arguments
 SELECT throws_ok($$SELECT loyalty.check_condition('nope', 'true')$$, 'LY001', NULL, 'no such programme');
