@@ -12,6 +12,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -23,15 +24,12 @@
 #include "parser/parse_node.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
 #include "utils/varlena.h"
 
-#include "compat.h"
 #include "config.h"
-#include "errors.h"
 #include "rule/condition.h"
 #include "source/source.h"
 
@@ -237,8 +235,9 @@ parse(ParseState *pstate, const char *text)
 	if (!equal(select, bare))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("\"%s\" is not a single SQL expression", text),
-				 errhint("Combine conditions with AND and OR.")));
+				 errmsg("a condition must be a single SQL expression"),
+				 errhint("Combine conditions with AND and OR."),
+				 parser_errposition(pstate, 0)));
 	return linitial_node(ResTarget, select->targetList)->val;
 }
 
@@ -361,6 +360,7 @@ loyalty_condition_compile(const char *text, LoyaltySpaces *spaces, Oid result_ty
 	ErrorContextCallback callback;
 	Place		place;
 	ParseState *pstate;
+	List	   *literals;
 	Node	   *expr;
 	char	   *normal;
 	int			nest;
@@ -384,11 +384,11 @@ loyalty_condition_compile(const char *text, LoyaltySpaces *spaces, Oid result_ty
 	pstate->p_pre_columnref_hook = resolve_column;
 	pstate->p_ref_hook_state = spaces;
 	expr = parse(pstate, condition->text);
-	loyalty_vet_raw(pstate, expr);
+	literals = loyalty_vet_raw(pstate, expr);
 	expr = transformExpr(pstate, expr, EXPR_KIND_OTHER);
 	expr = coerce(pstate, expr, result_type);
 	assign_expr_collations(pstate, expr);
-	loyalty_vet_tree(pstate, expr);
+	loyalty_vet_tree(pstate, expr, literals);
 	normal = deparse(spaces, expr);
 	expr = (Node *) expression_planner((Expr *) expr);
 	loyalty_vet_folded(pstate, expr);
@@ -453,7 +453,11 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 	bool		event = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	LoyaltySpaces *spaces;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("\"program\" must be given")));
+	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))

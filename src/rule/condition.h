@@ -136,7 +136,7 @@ typedef struct LoyaltyCondition
 	const char *text;			/* as written */
 	const char *normal;			/* as PostgreSQL writes it */
 	Oid			type;			/* BOOLOID or NUMERICOID */
-	Expr	   *tree;			/* constants folded; see loyalty_condition_place() */
+	Expr	   *tree;			/* constants folded; Var (s + 1, c + 1) is column c of space s */
 	Bitmapset  *uses[LOYALTY_NSPACES];	/* columns it looks at, from 0 */
 	bool		uses_line;
 	bool		uses_history;	/* figures of earlier purchases */
@@ -161,8 +161,8 @@ extern bool loyalty_usable_type(Oid type);
 
 /* vet.c */
 struct ParseState;
-extern void loyalty_vet_raw(struct ParseState *pstate, Node *raw);
-extern void loyalty_vet_tree(struct ParseState *pstate, Node *tree);
+extern List *loyalty_vet_raw(struct ParseState *pstate, Node *raw);
+extern void loyalty_vet_tree(struct ParseState *pstate, Node *tree, List *literals);
 extern void loyalty_vet_folded(struct ParseState *pstate, Node *tree);
 
 /* condition.c */

@@ -21,7 +21,6 @@
 
 
 #include "config.h"
-#include "errors.h"
 #include "rule/condition.h"
 #include "source/source.h"
 

@@ -14,18 +14,22 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/transam.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_node.h"
+#include "parser/parse_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
+#include "utils/syscache.h"
 
-#include "compat.h"
 #include "rule/condition.h"
 
 /* how large an expression may be */
@@ -59,6 +63,7 @@ static const char *const allowed_functions[] = {
 	"char_length(text)",
 	"character_length(character)",
 	"character_length(text)",
+	"date(timestamp without time zone)",
 	"date_part(text,date)",
 	"date_part(text,interval)",
 	"date_part(text,time without time zone)",
@@ -116,9 +121,12 @@ static const char *const allowed_operators[] = {
 	"<", "<=", "<>", "<@", "=", ">", ">=", "?", "?&", "?|", "@>", "^@", "||", "~~", "~~*",
 };
 
+#define AGGREGATE_HINT "document.amount and document.lines, member.year_amount and the like are sums already."
+
 typedef struct Vetting
 {
 	ParseState *pstate;
+	List	   *literals;		/* A_Consts of strings, as written */
 	int			location;		/* of the innermost node that has one */
 	int			depth;
 	int			nodes;
@@ -162,14 +170,120 @@ refuse(Vetting *v, const char *what, const char *hint)
 }
 
 static void
+vet_type(Vetting *v, Oid type)
+{
+	if (type != UNKNOWNOID && !loyalty_usable_type(type))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type %s cannot be used in a condition", format_type_be(type)),
+				 errhint("Conditions use numbers, text, dates, times, boolean, uuid, json, enums, and arrays of them."),
+				 parser_errposition(v->pstate, v->location)));
+}
+
+/*
+ * A type that is named is looked at before the parser makes values of it: the
+ * input function of a composite type or of an array calls what its parts call.
+ */
+static void
+vet_type_name(Vetting *v, TypeName *name)
+{
+	Type		type;
+
+	if (name->setof || name->pct_type)
+		refuse(v, "such a type", "Write the name of a built-in type.");
+	type = LookupTypeName(v->pstate, name, NULL, true);
+	if (type != NULL)
+	{
+		Oid			oid = typeTypeId(type);
+
+		ReleaseSysCache(type);
+		vet_type(v, oid);
+	}
+}
+
+/* PostgreSQL's own, by its name? */
+static void
+vet_schema(Vetting *v, List *names, const char *what)
+{
+	if (list_length(names) > 1 && strcmp(strVal(linitial(names)), "pg_catalog") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s %s cannot be used in a condition", what, NameListToString(names)),
+				 errdetail("It is not one of PostgreSQL's own."),
+				 errhint("Map what it computes to a column of the source."),
+				 parser_errposition(v->pstate, v->location)));
+}
+
+static void
+refuse_function(Vetting *v, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("function %s cannot be used in a condition", name),
+			 errhint("Among the functions that can are lower, upper, btrim, length, left, right, substring, starts_with, abs, round, floor, ceil, mod, extract and coalesce."),
+			 parser_errposition(v->pstate, v->location)));
+}
+
+static void
+refuse_moving(Vetting *v, const char *what, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s %s cannot be used in a condition", what, name),
+			 errdetail("Its result depends on the current time or on settings of the session."),
+			 errhint("Use document.date, document.hour, member.days_since_last_purchase and the like; AT TIME ZONE makes an instant a local time."),
+			 parser_errposition(v->pstate, v->location)));
+}
+
+/* is there an allowed function of that name, whatever its arguments? */
+static bool
+is_listed_name(const char *name)
+{
+	size_t		length = strlen(name);
+
+	for (int i = 0; i < lengthof(allowed_functions); i++)
+		if (strncmp(allowed_functions[i], name, length) == 0 && allowed_functions[i][length] == '(')
+			return true;
+	return false;
+}
+
+/*
+ * A call is looked at by the name of its function first: the parser would make
+ * its literals values of whatever types the function wants.
+ */
+static void
 vet_call(Vetting *v, FuncCall *call)
 {
+	const char *name = strVal(llast(call->funcname));
+	FuncCandidateList found;
+
 	if (call->over != NULL)
 		refuse(v, "a window function", "member.purchase_count and the like tell what came before.");
 	if (call->agg_star || call->agg_distinct || call->agg_order != NIL || call->agg_filter != NULL || call->agg_within_group)
-		refuse(v, "an aggregate function", "document.amount and document.lines, member.year_amount and the like are sums already.");
+		refuse(v, "an aggregate function", AGGREGATE_HINT);
 	if (call->func_variadic)
 		refuse(v, "VARIADIC", "Write the arguments one by one.");
+	vet_schema(v, call->funcname, "function");
+	if (is_listed_name(name))
+		return;
+
+	found = FuncnameGetCandidates(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))),
+								  -1, NIL, false, false, false, true);
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist", name),
+				 errhint("loyalty's README lists the functions that conditions can use."),
+				 parser_errposition(v->pstate, v->location)));
+	if (get_func_prokind(found->oid) == PROKIND_AGGREGATE)
+		refuse(v, "an aggregate function", AGGREGATE_HINT);
+	if (get_func_prokind(found->oid) == PROKIND_WINDOW)
+		refuse(v, "a window function", "member.purchase_count and the like tell what came before.");
+	if (get_func_retset(found->oid))
+		refuse(v, "a set-returning function", "A condition is one value.");
+	if (func_volatile(found->oid) != PROVOLATILE_IMMUTABLE)
+		refuse_moving(v, "function", name);
+	refuse_function(v, name);
 }
 
 static bool
@@ -184,6 +298,9 @@ vet_raw_walker(Node *node, Vetting *v)
 	switch (nodeTag(node))
 	{
 		case T_A_Const:
+			if (!((A_Const *) node)->isnull && IsA(&((A_Const *) node)->val, String))
+				v->literals = lappend(v->literals, node);
+			break;
 		case T_BoolExpr:
 		case T_NullTest:
 		case T_BooleanTest:
@@ -191,7 +308,6 @@ vet_raw_walker(Node *node, Vetting *v)
 		case T_CaseWhen:
 		case T_CoalesceExpr:
 		case T_MinMaxExpr:
-		case T_TypeName:
 		case T_A_ArrayExpr:
 		case T_A_Indices:
 		case T_CollateClause:
@@ -200,12 +316,16 @@ vet_raw_walker(Node *node, Vetting *v)
 		case T_Integer:
 			break;
 		case T_TypeCast:
-			if (((TypeCast *) node)->typeName->setof || ((TypeCast *) node)->typeName->pct_type)
-				refuse(v, "such a type", "Write the name of a built-in type.");
+			break;
+		case T_TypeName:
+			vet_type_name(v, (TypeName *) node);
 			break;
 		case T_A_Expr:
 			if (((A_Expr *) node)->kind == AEXPR_SIMILAR)
 				refuse(v, "SIMILAR TO", "Use LIKE, or several of them with OR.");
+			if (list_length(((A_Expr *) node)->name) > 1)
+				v->location = ((A_Expr *) node)->location;
+			vet_schema(v, ((A_Expr *) node)->name, "operator");
 			break;
 		case T_ColumnRef:
 			/* "*" is no name, and nothing is looked up here */
@@ -250,25 +370,16 @@ vet_raw_walker(Node *node, Vetting *v)
 }
 
 /*
- * First look: at the raw tree.
+ * First look: at the raw tree.  Gives the string literals in it, which the
+ * second look wants to see.
  */
-void
+List *
 loyalty_vet_raw(ParseState *pstate, Node *raw)
 {
 	Vetting		v = {.pstate = pstate,.location = -1};
 
 	(void) vet_raw_walker(raw, &v);
-}
-
-static void
-vet_type(Vetting *v, Oid type)
-{
-	if (type != UNKNOWNOID && !loyalty_usable_type(type))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("type %s cannot be used in a condition", format_type_be(type)),
-				 errhint("Conditions use numbers, text, dates, times, boolean, uuid, json, enums, and arrays of them."),
-				 parser_errposition(v->pstate, v->location)));
+	return v.literals;
 }
 
 static void
@@ -294,21 +405,32 @@ vet_immutable(Vetting *v, Oid funcid, const char *what, const char *name)
 				 errhint("Map what it computes to a column of the source."),
 				 parser_errposition(v->pstate, v->location)));
 	if (func_volatile(funcid) != PROVOLATILE_IMMUTABLE)
+		refuse_moving(v, what, name);
+}
+
+/* one more operation that takes long if the ERP's numbers have many digits */
+static void
+count_product(Vetting *v)
+{
+	if (++v->products > MAX_PRODUCTS)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s %s cannot be used in a condition", what, name),
-				 errdetail("Its result depends on the current time or on settings of the session."),
-				 errhint("Use document.date, document.hour, member.days_since_last_purchase and the like; AT TIME ZONE makes an instant a local time."),
+				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+				 errmsg("the condition is too complex"),
+				 errdetail("It may multiply, divide, and make numbers of text %d times.", MAX_PRODUCTS),
+				 errhint("Make several rules of it."),
 				 parser_errposition(v->pstate, v->location)));
 }
 
 static void
-vet_operator(Vetting *v, Oid opno, Oid funcid)
+vet_operator(Vetting *v, Oid opno, Oid funcid, int location)
 {
 	char	   *name = get_opname(opno);
 	Oid			left;
 	Oid			right;
 
+	/* point at the operator, as the parser does */
+	if (location >= 0)
+		v->location = location;
 	op_input_types(opno, &left, &right);
 	vet_immutable(v, funcid, "operator", format_operator(opno));
 	if (!LISTED(name, allowed_operators) || opno >= FirstGenbkiObjectId)
@@ -317,13 +439,8 @@ vet_operator(Vetting *v, Oid opno, Oid funcid)
 				 errmsg("operator %s cannot be used in a condition", format_operator(opno)),
 				 errhint("Use comparisons, arithmetic, LIKE, ||, -> and ->>, @> and &&."),
 				 parser_errposition(v->pstate, v->location)));
-	if ((left == NUMERICOID || right == NUMERICOID) && strchr("*/%", name[0]) != NULL && ++v->products > MAX_PRODUCTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-				 errmsg("the condition is too complex"),
-				 errdetail("It may multiply and divide %d times.", MAX_PRODUCTS),
-				 errhint("Make several rules of it."),
-				 parser_errposition(v->pstate, v->location)));
+	if ((left == NUMERICOID || right == NUMERICOID) && strchr("*/%", name[0]) != NULL)
+		count_product(v);
 }
 
 /* name(type,type) of a function, without the quotes that keywords would get */
@@ -363,12 +480,13 @@ vet_function(Vetting *v, FuncExpr *func)
 				refuse(v, "character(n) of that length", "Use text.");
 		}
 	}
-	else if (!LISTED(name, allowed_functions))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("function %s cannot be used in a condition", name),
-				 errhint("Among the functions that can are lower, upper, btrim, length, left, right, substring, starts_with, abs, round, floor, ceil, mod, extract and coalesce."),
-				 parser_errposition(v->pstate, v->location)));
+	else if (LISTED(name, allowed_functions))
+	{
+		if (strcmp(name, "mod(numeric,numeric)") == 0 || strcmp(name, "div(numeric,numeric)") == 0)
+			count_product(v);
+	}
+	else
+		refuse_function(v, name);
 }
 
 /*
@@ -394,32 +512,42 @@ vet_via_text(Vetting *v, CoerceViaIO *cast)
 		refuse(v, "a cast to an enum", "Compare the enum with a word in quotes, or enum::text with text.");
 	getTypeInputInfo(cast->resulttype, &func, &param);
 	vet_immutable(v, func, "cast from text to", format_type_be(cast->resulttype));
-	if ((cast->resulttype == NUMERICOID) && ++v->products > MAX_PRODUCTS)
-		refuse(v, "so many casts", "Make several rules of it.");
+	if (cast->resulttype == NUMERICOID)
+		count_product(v);
 }
 
-/* would the literal be another day tomorrow? */
+/*
+ * Would the date be another one tomorrow?  'now' and the like are words of
+ * their own wherever they stand in a literal.
+ */
 static bool
-is_moving_date(ParseState *pstate, Const *value)
+is_moving_date(Vetting *v, Const *value)
 {
 	static const char *const words[] = {"now", "today", "tomorrow", "yesterday"};
-	const char *text;
-	char		quote;
+	ListCell   *lc;
 
-	if (value->location < 0)
+	foreach(lc, v->literals)
+	{
+		A_Const    *literal = lfirst(lc);
+		const char *text = strVal(&literal->val);
+
+		if (literal->location != value->location)
+			continue;
+		while (*text != '\0')
+		{
+			int			length = 0;
+
+			while (isalpha((unsigned char) text[length]))
+				length++;
+			for (int i = 0; i < lengthof(words); i++)
+				if (length == strlen(words[i]) && pg_strncasecmp(text, words[i], length) == 0)
+					return true;
+			text += Max(length, 1);
+		}
 		return false;
-	text = pstate->p_sourcetext + value->location;
-	while (*text != '\0' && *text != '\'' && *text != '$')
-		text++;
-	quote = *text;
-	if (quote == '\0')
-		return false;
-	/* to the end of the literal, or further: words in it, not around it */
-	for (text++; *text != '\0' && *text != quote; text++)
-		for (int i = 0; i < lengthof(words); i++)
-			if (pg_strncasecmp(text, words[i], strlen(words[i])) == 0)
-				return true;
-	return false;
+	}
+	/* not from a literal of ours: do not trust it */
+	return true;
 }
 
 static void
@@ -433,7 +561,7 @@ vet_constant(Vetting *v, Const *value)
 		case TIMEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			if (is_moving_date(v->pstate, value))
+			if (!value->constisnull && is_moving_date(v, value))
 				refuse(v, "a date that moves",
 					   "It would be that of the day the rule is read; use document.date, member.days_since_last_purchase and the like.");
 			break;
@@ -480,17 +608,15 @@ vet_tree_walker(Node *node, Vetting *v)
 		case T_DistinctExpr:
 		case T_NullIfExpr:
 			set_opfuncid((OpExpr *) node);
-			vet_operator(v, ((OpExpr *) node)->opno, ((OpExpr *) node)->opfuncid);
-			vet_collation(v, ((OpExpr *) node)->inputcollid);
+			vet_operator(v, ((OpExpr *) node)->opno, ((OpExpr *) node)->opfuncid, ((OpExpr *) node)->location);
 			break;
 		case T_ScalarArrayOpExpr:
 			set_sa_opfuncid((ScalarArrayOpExpr *) node);
-			vet_operator(v, ((ScalarArrayOpExpr *) node)->opno, ((ScalarArrayOpExpr *) node)->opfuncid);
-			vet_collation(v, ((ScalarArrayOpExpr *) node)->inputcollid);
+			vet_operator(v, ((ScalarArrayOpExpr *) node)->opno, ((ScalarArrayOpExpr *) node)->opfuncid,
+						 ((ScalarArrayOpExpr *) node)->location);
 			break;
 		case T_FuncExpr:
 			vet_function(v, (FuncExpr *) node);
-			vet_collation(v, ((FuncExpr *) node)->inputcollid);
 			break;
 		case T_CoerceViaIO:
 			vet_via_text(v, (CoerceViaIO *) node);
@@ -500,7 +626,7 @@ vet_tree_walker(Node *node, Vetting *v)
 				refuse(v, "an assignment", "Compare with =.");
 			break;
 		case T_Aggref:
-			refuse(v, "an aggregate function", "document.amount and document.lines, member.year_amount and the like are sums already.");
+			refuse(v, "an aggregate function", AGGREGATE_HINT);
 			break;
 		default:
 			refuse(v, "this kind of expression", "Use columns, values, comparisons, AND, OR, NOT, CASE and simple functions.");
@@ -509,7 +635,7 @@ vet_tree_walker(Node *node, Vetting *v)
 	if (!IsA(node, List) && !IsA(node, CaseWhen))
 	{
 		vet_type(v, exprType(node));
-		vet_collation(v, exprCollation(node));
+		vet_collation(v, exprInputCollation(node));
 	}
 	result = expression_tree_walker(node, vet_tree_walker, v);
 	v->depth--;
@@ -521,9 +647,9 @@ vet_tree_walker(Node *node, Vetting *v)
  * Second look: at the typed tree, before anything in it is evaluated.
  */
 void
-loyalty_vet_tree(ParseState *pstate, Node *tree)
+loyalty_vet_tree(ParseState *pstate, Node *tree, List *literals)
 {
-	Vetting		v = {.pstate = pstate,.location = -1};
+	Vetting		v = {.pstate = pstate,.literals = literals,.location = -1};
 
 	(void) vet_tree_walker(tree, &v);
 }
@@ -554,6 +680,8 @@ vet_folded_walker(Node *node, Vetting *v)
 	if (node == NULL)
 		return false;
 	enter(v, node);
+	if (IsA(node, OpExpr) && ((OpExpr *) node)->location >= 0)
+		v->location = ((OpExpr *) node)->location;
 	if (IsA(node, OpExpr) && strstr(get_opname(((OpExpr *) node)->opno), "~~") != NULL)
 		vet_pattern(v, ((OpExpr *) node)->args);
 	if (IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) == 2 &&
