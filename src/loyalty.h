@@ -25,7 +25,7 @@ typedef struct LoyaltyIdentity
 } LoyaltyIdentity;
 
 /* a statement of the engine's own, prepared once per backend */
-#define LOYALTY_MAX_PARAMS 26
+#define LOYALTY_MAX_PARAMS 27
 typedef struct LoyaltyPlan
 {
 	const char *sql;
@@ -56,6 +56,7 @@ extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern uint64 loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern Datum loyalty_text_array(char **strings, int n);
 extern Datum loyalty_int8_array(int64 *values, int n);
+extern int	loyalty_int8_values(Datum array, int64 **values);
 extern char *loyalty_spi_text(uint64 row, int column);
 extern Datum loyalty_spi_datum(uint64 row, int column, bool *isnull);
 extern Numeric loyalty_spi_numeric(uint64 row, int column);

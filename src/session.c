@@ -400,6 +400,23 @@ loyalty_int8_array(int64 *values, int n)
 }
 
 /*
+ * The other way round, in the current context; returns how many there are.
+ */
+int
+loyalty_int8_values(Datum array, int64 **values)
+{
+	Datum	   *datums;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &datums, NULL, &n);
+	*values = palloc(sizeof(int64) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		(*values)[i] = DatumGetInt64(datums[i]);
+	return n;
+}
+
+/*
  * Columns of SPI_tuptable, counted from 1.  Text comes back in the caller's
  * memory context, NULL for NULL; a datum only lives as long as the table.
  */

@@ -397,6 +397,9 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
 	LoyaltyState state = doc->opening ? STATE_OPENING :
 		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
+	int64	   *seen = NULL;
+	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
+	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
 	bool		same;
 
 	same = part->stored && part->state == state && part->is_return == is_return &&
@@ -405,8 +408,14 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
 		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
-	if (doc->force)
+	if (doc->force || seen_otherwise)
 		part->stale = true;
+	if (part->stale || !same)
+	{
+		part->seen = seen;
+		part->nseen = nseen;
+		part->dirty |= seen_otherwise;
+	}
 	if (same)
 		return;
 

@@ -40,6 +40,8 @@ typedef struct LoyaltyPart
 	int32	   *rules;
 	Jsonb	   *matches;		/* see match.h */
 	List	   *match_list;		/* the same as LoyaltyMatch *, once asked for */
+	int			nseen;
+	int64	   *seen;			/* what conditions looked at, see loyalty_seen_columns() */
 	Numeric		qualifying;
 	Numeric		overcredited;
 	Points		points;

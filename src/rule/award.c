@@ -64,10 +64,10 @@ explain_rule(Work *w, LoyaltyRule *rule, const char *line, const LoyaltyRational
 		return;
 	initStringInfo(&text);
 	if (amount != NULL)
-		appendStringInfo(&text, "%s x %s per %s%s%s", loyalty_num_text(loyalty_rational_numeric(*amount, 6)),
+		appendStringInfo(&text, "%s%s x %s per %s%s", loyalty_num_text(loyalty_rational_numeric(*amount, 6)),
+						 rule->kind == RULE_UNIT ? " units" : "",
 						 loyalty_num_text(loyalty_num_trim(rule->points)), rule->step ? "full " : "",
-						 loyalty_num_text(loyalty_num_trim(rule->per_amount)),
-						 rule->kind == RULE_UNIT ? " units" : "");
+						 loyalty_num_text(loyalty_num_trim(rule->per_amount)));
 	else
 		appendStringInfo(&text, "%s once", loyalty_num_text(loyalty_num_trim(rule->points)));
 	if (factor == NULL)

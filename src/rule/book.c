@@ -15,42 +15,64 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "config.h"
 #include "rule/condition.h"
 #include "rule/rule.h"
+#include "source/source.h"
 
 /*
- * Compile one condition, in the current memory context.
+ * Compile a condition, in the current memory context.  NULL if it does not
+ * compile: then *error says why.
  */
-static void
-compile(LoyaltyRuleCode *code, LoyaltySpaces *spaces)
+static LoyaltyCondition *
+compile(LoyaltyRule *rule, LoyaltySpaces *spaces, ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	LoyaltyCondition *volatile condition = NULL;
 
+	*error = NULL;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		code->condition = loyalty_condition_compile(code->rule->condition, spaces, BOOLOID,
-													psprintf("rule \"%s\"", code->rule->name));
+		condition = loyalty_condition_compile(rule->condition, spaces, BOOLOID, psprintf("rule \"%s\"", rule->name));
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		code->error = CopyErrorData();
+		*error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (code->error == NULL)
-		return;
-	if (code->error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(code->error);
-	code->elsewhere = code->rule->source == NULL &&
-		(code->error->sqlerrcode == ERRCODE_UNDEFINED_COLUMN || code->error->sqlerrcode == ERRCODE_UNDEFINED_TABLE);
+	if (*error != NULL && (*error)->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(*error);
+	return condition;
+}
+
+/*
+ * A rule for all sources names a column that this one does not have: does
+ * another source of the programme have it?
+ */
+static bool
+is_for_another(LoyaltyRule *rule, LoyaltyProgram *program, const char *source)
+{
+	ErrorData  *error;
+	ListCell   *lc;
+
+	foreach(lc, loyalty_config()->sources)
+	{
+		LoyaltySource *s = lfirst(lc);
+
+		if (s->program == program && s->attached && (source == NULL || strcmp(s->name, source) != 0) &&
+			compile(rule, loyalty_spaces(program->time_zone, s->header, s->lines, false), &error) != NULL)
+			return true;
+	}
+	return false;
 }
 
 static int
@@ -108,7 +130,9 @@ loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, O
 			continue;
 		if (book->spaces == NULL)
 			book->spaces = loyalty_spaces(program->time_zone, header, lines, false);
-		compile(code, book->spaces);
+		code->condition = compile(code->rule, book->spaces, &code->error);
+		if (code->error != NULL && code->rule->source == NULL)
+			code->elsewhere = is_for_another(code->rule, program, source);
 		for (int space = 0; code->condition != NULL && space < LOYALTY_NSPACES; space++)
 			book->uses[space] = bms_add_members(book->uses[space], code->condition->uses[space]);
 	}

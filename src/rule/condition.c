@@ -441,6 +441,52 @@ loyalty_condition_true(LoyaltyCondition *condition, LoyaltyRow *rows)
 	return !isnull && DatumGetBool(value);
 }
 
+/* what is known already, and what is still open */
+typedef struct Known
+{
+	LoyaltyCondition *condition;
+	LoyaltyRow *rows;
+	Bitmapset **open;
+} Known;
+
+static Node *
+fill_in(Node *node, Known *known)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Var))
+	{
+		Var		   *var = (Var *) node;
+		int			space = var->varno - 1;
+		int			column = var->varattno - 1;
+		int16		length;
+		bool		by_value;
+
+		if (bms_is_member(column, known->open[space]))
+			return copyObject(node);
+		get_typlenbyval(var->vartype, &length, &by_value);
+		return (Node *) makeConst(var->vartype, var->vartypmod, var->varcollid, length,
+								  known->rows[space].values[column], known->rows[space].nulls[column], by_value);
+	}
+	return expression_tree_mutator(node, fill_in, known);
+}
+
+/*
+ * What is left of a condition that holds for these rows once all columns but
+ * the open ones (sets of column numbers, one per space) are filled in: text
+ * that can be compiled again, NULL if it holds whatever they become.
+ */
+char *
+loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmapset **open)
+{
+	Known		known = {condition, rows, open};
+	Node	   *rest = eval_const_expressions(NULL, fill_in((Node *) condition->tree, &known));
+
+	if (IsA(rest, Const))
+		return NULL;
+	return deparse(condition->spaces, rest);
+}
+
 /*
  * check_condition(program, condition, source, event) -> text: compiles it as
  * the engine would; gives it back in normal form.
@@ -471,10 +517,4 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 							source ? source->lines : InvalidOid, event);
 	PG_RETURN_TEXT_P(cstring_to_text(loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)),
 															   spaces, BOOLOID, "condition")->normal));
-}
-
-char *
-loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmapset **open)
-{
-	return pstrdup(condition->text);
 }

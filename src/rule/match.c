@@ -11,10 +11,13 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datum.h"
 #include "utils/datetime.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -242,6 +245,82 @@ fill_line(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyLine *line)
 		if (!row->nulls[book->line[i]])
 			row->values[book->line[i]] = line->extra[i];
 	}
+}
+
+static void
+add_seen(int64 *seen, int *n, LoyaltySpaceColumn *column, uint32 hash)
+{
+	uint32		name = hash_bytes((const unsigned char *) column->name, strlen(column->name));
+
+	seen[(*n)++] = ((int64) name << 32) | hash;
+}
+
+static uint32
+hash_value(LoyaltySpaceColumn *column, Datum value, bool isnull)
+{
+	int16		length;
+	bool		by_value;
+
+	if (isnull)
+		return 0;
+	get_typlenbyval(column->type, &length, &by_value);
+	return datum_image_hash(value, by_value, length);
+}
+
+/*
+ * What conditions look at in the ERP's rows: for each column a hash of its
+ * name and one of its values.  Returns how many there are.
+ */
+int
+loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen)
+{
+	int			n = 0;
+
+	if (book->ninvoice + book->nline == 0)
+		return 0;
+	*seen = palloc(sizeof(int64) * (book->ninvoice + book->nline));
+	for (int i = 0; i < book->ninvoice && facts->invoice != NULL; i++)
+	{
+		LoyaltySpaceColumn *column = &book->spaces->columns[SPACE_INVOICE][book->invoice[i]];
+
+		add_seen(*seen, &n, column, hash_value(column, facts->invoice[i], facts->invoice_nulls[i]));
+	}
+	for (int i = 0; i < book->nline; i++)
+	{
+		LoyaltySpaceColumn *column = &book->spaces->columns[SPACE_LINE][book->line[i]];
+		uint32		hash = 1;	/* a header's column may have the same name */
+
+		for (int l = 0; l < claim->nlines; l++)
+			if (claim->lines[l].extra != NULL)
+				hash = hash_combine(hash, hash_value(column, claim->lines[l].extra[i], claim->lines[l].extra_nulls[i]));
+		add_seen(*seen, &n, column, ~hash);
+	}
+	return n;
+}
+
+/*
+ * Has a column another value than before?  One that only today's rules look
+ * at is no change of the document.
+ */
+bool
+loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow)
+{
+	for (int i = 0; i < nbefore; i++)
+	{
+		bool		there = false;
+		bool		same = false;
+
+		/* a header's and a line's column may share their name */
+		for (int j = 0; j < nnow; j++)
+			if (before[i] >> 32 == now[j] >> 32)
+			{
+				there = true;
+				same |= before[i] == now[j];
+			}
+		if (there && !same)
+			return true;
+	}
+	return false;
 }
 
 /* does the condition look at what returns change? */

@@ -24,6 +24,8 @@ typedef struct LoyaltyQuestion
 } LoyaltyQuestion;
 
 extern List *loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *question);
+extern int	loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen);
+extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow);
 extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);
 extern Jsonb *loyalty_freeze_matches(List *matches);
 extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,

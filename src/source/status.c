@@ -109,6 +109,24 @@ relation_text(Oid relid)
 }
 
 /*
+ * Rules in force whose condition does not compile (any more), NULL if all do.
+ */
+static char *
+rule_problem(LoyaltySource *source)
+{
+	LoyaltyRuleBook *book = loyalty_source_book(source);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < book->ncodes; i++)
+		if (book->codes[i].error != NULL && !book->codes[i].elsewhere)
+			appendStringInfo(&text, "%srule \"%s\" %s: %s", text.len > 0 ? "; " : "", book->codes[i].rule->name,
+							 book->program->park_broken ? "parks documents" : "is skipped",
+							 book->codes[i].error->message);
+	return text.len > 0 ? text.data : NULL;
+}
+
+/*
  * status() -> setof (source, header, lines, attached, capturing, mapping_ok,
  * queued, parked, problem)
  */
@@ -155,6 +173,8 @@ loyalty_status(PG_FUNCTION_ARGS)
 		values[7] = loyalty_spi_datum(0, 2, &isnull);
 		if (problem == NULL && source->attached && !capturing)
 			problem = "a trigger is missing or disabled";
+		if (problem == NULL && source->attached)
+			problem = rule_problem(source);
 		nulls[8] = problem == NULL;
 		values[8] = problem == NULL ? (Datum) 0 : CStringGetTextDatum(problem);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -52,6 +52,7 @@ CREATE TABLE loyalty.document (
 	rate            numeric,
 	rules           integer[],
 	matches         jsonb,
+	seen            bigint[],
 	qualifying      numeric NOT NULL DEFAULT 0,
 	overcredited    numeric NOT NULL DEFAULT 0,
 	points          numeric(18,2) NOT NULL DEFAULT 0,
@@ -84,6 +85,7 @@ COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
 COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
 COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, or only while something is true of what is left: {rule, lines (counted from 0), while}';
+COMMENT ON COLUMN loyalty.document.seen IS 'columns of the ERP''s rows that conditions looked at, and their values, as hashes: if one changes, the document is priced again';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
 COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
 COMMENT ON COLUMN loyalty.document.points IS 'points booked for the document, net';
