@@ -18,4 +18,7 @@
 /* a document lacks a fact without which it cannot be booked */
 #define ERRCODE_LOYALTY_FACT		MAKE_SQLSTATE('L','Y','0','0','5')
 
+/* an idempotency key comes again with other arguments */
+#define ERRCODE_LOYALTY_KEY			MAKE_SQLSTATE('L','Y','0','0','6')
+
 #endif							/* LOYALTY_ERRORS_H */

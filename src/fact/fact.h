@@ -32,6 +32,32 @@ typedef struct LoyaltyLine
 	bool	   *extra_nulls;
 } LoyaltyLine;
 
+typedef enum LoyaltyEventState
+{
+	EVENT_NEW,					/* not evaluated yet */
+	EVENT_WAITING,				/* for the friend's first purchase */
+	EVENT_PENDING,				/* for approval */
+	EVENT_COUNTED,
+	EVENT_REJECTED,
+	EVENT_REVOKED
+} LoyaltyEventState;
+
+/* what happened, where a document is an event; a row of loyalty.event */
+typedef struct LoyaltyEvent
+{
+	int64		member_id;
+	char	   *key;
+	char	   *kind;
+	char	   *reference;
+	Jsonb	   *attributes;
+	LoyaltyEventState state;
+	bool		approved;
+	bool		ripe;			/* need not wait for a purchase (any more) */
+	Points		pending;
+	int64		other_member;	/* the other side of a referral, 0 for none */
+	int32		count;			/* earlier events of the kind, -1 if no rule asks */
+} LoyaltyEvent;
+
 /* a document in scope; amounts in the programme's currency */
 typedef struct LoyaltyFacts
 {
@@ -53,6 +79,7 @@ typedef struct LoyaltyFacts
 	bool		has_birthday;
 	DateADT		birthday;
 	Jsonb	   *attributes;		/* of the member */
+	LoyaltyEvent *event;		/* NULL for an ERP's document */
 	Datum	   *invoice;		/* columns that rules read, see LoyaltyRuleBook.invoice */
 	bool	   *invoice_nulls;
 } LoyaltyFacts;
@@ -97,6 +124,19 @@ extern void loyalty_read_headers(LoyaltyDocument **docs, int n, bool again);
 extern void loyalty_read_lines(LoyaltyDocument **docs, int n);
 extern void loyalty_finish_facts(LoyaltyDocument *doc);
 extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n);
+
+/* SQL: has the member a sale of which something is left? */
+#define LOYALTY_HAS_BOUGHT(member) \
+	"EXISTS (SELECT FROM loyalty.document d WHERE d.member_id = " member \
+	" AND d.kind = 'sale' AND d.state = 'booked' AND d.root_source_id = 0 AND d.gross > 0" \
+	" AND d.gross + COALESCE((SELECT pg_catalog.sum(r.qualifying) FROM loyalty.document r" \
+	" WHERE r.root_source_id = d.source_id AND r.root_source_id <> 0 AND r.root_key = d.doc_key" \
+	" AND r.member_id = d.member_id), 0) > 0)"
+
+/* event.c */
+extern char *loyalty_event_document(int64 member_id, const char *event_key);
+extern const char *loyalty_event_state_name(LoyaltyEventState state);
+extern void loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, int n);
 
 /* claim.c */
 extern List *loyalty_split_document(LoyaltyDocument *doc);

@@ -368,7 +368,10 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 		}
 		nmissing = rest;
 		qsort(batch, nbatch, sizeof(LoyaltyDocument *), compare_documents);
-		query_headers(source, batch, nbatch);
+		if (source->of_events)
+			loyalty_read_events(source, batch, nbatch);
+		else
+			query_headers(source, batch, nbatch);
 	}
 }
 

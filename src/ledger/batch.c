@@ -67,6 +67,21 @@ typedef struct FamilySlot
 /* the highest number this transaction has locked */
 static int64 highest_locked = 0;
 
+/*
+ * Lock a member before anything else is done about him, if that may wait for
+ * whoever has him: otherwise he is locked when his document is evaluated.
+ */
+void
+loyalty_lock_in_order(int64 member_id)
+{
+	int			n;
+
+	if (member_id < highest_locked || IsolationUsesXactSnapshot())
+		return;
+	(void) loyalty_lock_members(&member_id, NULL, 1, false, &n);
+	highest_locked = member_id;
+}
+
 void
 loyalty_forget_locks(void)
 {
@@ -680,6 +695,25 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 }
 
 /*
+ * A friend who was referred may have bought for the first time, or not any more.
+ */
+static void
+follow_referrals(LoyaltyBatch *batch)
+{
+	int64	   *ids = palloc(sizeof(int64) * (batch->members->members + 1));
+	int			n = 0;
+	member_iterator it;
+	MemberEntry *entry;
+
+	member_start_iterate(batch->members, &it);
+	while ((entry = member_iterate(batch->members, &it)) != NULL)
+		if (entry->member != NULL && entry->member->program->refers)
+			ids[n++] = entry->id;
+	if (n > 0)
+		loyalty_follow_referrals(ids, n);
+}
+
+/*
  * Evaluate documents and book what differs.  SPI is connected, the role is
  * that of the books' owner, and an error undoes the batch as a whole.  Facts
  * and all else are allocated in the current context, which the caller drops.
@@ -743,6 +777,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 	qsort(dirty, ndirty, sizeof(LoyaltyMember *), compare_members);
 	loyalty_store_members(dirty, ndirty);
 	outcome->documents += n;
+	follow_referrals(&batch);
 
 	if (outcome->collect)
 		for (int i = 0; i < n; i++)

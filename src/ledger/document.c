@@ -75,7 +75,9 @@ fill(uint64 row)
 	for (int i = 0; i < (int) lengthof(state_names); i++)
 		if (strcmp(word, state_names[i]) == 0)
 			p->state = i;
-	p->is_return = strcmp(loyalty_spi_text(row, COL_KIND + 1), "return") == 0;
+	word = loyalty_spi_text(row, COL_KIND + 1);
+	p->is_return = strcmp(word, "return") == 0;
+	p->is_event = strcmp(word, "event") == 0;
 	p->at = DatumGetTimestampTz(COLUMN(COL_AT));
 	p->date = DatumGetDateADT(COLUMN(COL_DATE));
 	p->company = loyalty_spi_text(row, COL_COMPANY + 1);
@@ -211,7 +213,7 @@ loyalty_save_part(LoyaltyPart *p, TimestampTz now)
 	values[COL_ROOT_SOURCE] = Int32GetDatum(p->root_source_id);
 	values[COL_ROOT_KEY] = CStringGetTextDatum(p->root_key);
 	values[COL_STATE] = CStringGetTextDatum(state_names[p->state]);
-	values[COL_KIND] = CStringGetTextDatum(p->is_return ? "return" : "sale");
+	values[COL_KIND] = CStringGetTextDatum(p->is_event ? "event" : p->is_return ? "return" : "sale");
 	values[COL_AT] = TimestampTzGetDatum(p->at);
 	values[COL_DATE] = DateADTGetDatum(p->date);
 	TEXT_OR_NULL(COL_COMPANY, p->company);

@@ -165,6 +165,8 @@ loyalty_explain(PG_FUNCTION_ARGS)
 			write_row(&sheet, NULL, NULL, "known from before the programme; it earns nothing", loyalty_num_int(0));
 		else if (part->rate != NULL)
 			(void) write_award(&sheet, source->program, part);
+		if (part->is_event && loyalty_event_waits(part) != NULL)
+			write_row(&sheet, NULL, NULL, loyalty_event_waits(part), loyalty_num_int(0));
 		if (part->written_off != 0)
 			write_row(&sheet, NULL, NULL, "points that were spent already were written off",
 					  loyalty_points_numeric(part->written_off));

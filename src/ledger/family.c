@@ -335,7 +335,8 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
 		matches = NIL;
-	before = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
+	before = sale->is_event ? loyalty_award_event(batch, program, sale, family->doc, &left, matches) :
+		loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -430,6 +431,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;
+	part->is_event = facts->event != NULL;
 	part->at = facts->at;
 	part->date = facts->date;
 	part->company = facts->company;

@@ -26,6 +26,7 @@ typedef struct LoyaltyPart
 	char	   *root_key;
 	LoyaltyState state;
 	bool		is_return;
+	bool		is_event;
 	TimestampTz at;
 	DateADT		date;
 	char	   *company;
@@ -76,6 +77,7 @@ typedef struct LoyaltyFamily
 /* what is left of a sale's goods, see remaining.c */
 typedef struct LoyaltyRemaining
 {
+	bool		is_event;		/* there are no goods: it is there or not */
 	int			sign;			/* -1 if the "sale" is an unlinked return */
 	int			nlines;			/* at least 1: a document without line amounts is one line */
 	char	  **keys;
@@ -128,6 +130,7 @@ typedef struct LoyaltyDifference
 /* batch.c */
 extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
+extern void loyalty_lock_in_order(int64 member_id);
 extern void loyalty_forget_locks(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
 
@@ -154,6 +157,15 @@ extern List *loyalty_sorted_returns(List *returns);
 
 /* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
+
+/* event.c */
+extern LoyaltyAward loyalty_award_event(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part,
+										LoyaltyDocument *doc, LoyaltyRemaining *r, List *matches);
+extern void loyalty_touch_later_events(LoyaltySource *source, int64 member_id, const char *kind,
+									   TimestampTz at, const char *key);
+extern void loyalty_touch_referrer(LoyaltySource *source, int64 referrer, int64 friend_id, const char *friend_key);
+extern void loyalty_follow_referrals(int64 *members, int n);
+extern const char *loyalty_event_waits(LoyaltyPart *part);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,

@@ -480,7 +480,8 @@ void
 loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyPart *root, Points due)
 {
 	Points		delta = due - (part->points - part->written_off);
-	const char *kind = part->is_return ? "return" : part->last_seq == 0 && delta > 0 ? "earn" : "correction";
+	const char *first = part->is_event ? "event" : "earn";
+	const char *kind = part->is_return ? "return" : part->last_seq == 0 && delta > 0 ? first : "correction";
 	Posting		p;
 	static const DateADT never = DATEVAL_NOEND;
 	const DateADT *expires_on = NULL;

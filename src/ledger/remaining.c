@@ -27,6 +27,7 @@ loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale)
 	Numeric		paid;
 
 	memset(r, 0, sizeof(LoyaltyRemaining));
+	r->is_event = sale->is_event;
 	r->sign = loyalty_num_sign(sale->gross) < 0 ? -1 : 1;
 	r->gross = loyalty_signed_by(r->sign, sale->gross);
 	paid = loyalty_signed_by(r->sign, sale->paid);
@@ -89,6 +90,14 @@ loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matc
 	int			n = 0;
 	int			total_sign = loyalty_num_sign(r->total);
 
+	if (r->is_event)
+	{
+		bases[0].number = 0;
+		bases[0].line = NULL;
+		bases[0].amount = bases[0].qty = loyalty_rational_int(0);
+		bases[0].value = loyalty_rational_int(1);
+		n = 1;
+	}
 	for (int i = 0; i < r->nlines && total_sign > 0; i++)
 	{
 		if (!r->earns[i])

@@ -54,6 +54,24 @@ required_text(FunctionCallInfo fcinfo, int n, const char *name)
 }
 
 /*
+ * Make a member of a customer, or find the member he is.  SPI is connected.
+ */
+int64
+loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined)
+{
+	for (int salt = 0;; salt++)
+	{
+		int64		number = loyalty_member_number(program, customer, salt);
+		LoyaltyMember *m;
+
+		loyalty_enrol_members(&program, &number, &customer, &joined, 1);
+		m = loyalty_read_member(number);
+		if (m != NULL && m->program->id == program->id && strcmp(m->customer, customer) == 0)
+			return number;
+	}
+}
+
+/*
  * enrol(program text, customer text, joined_on date) -> member_id
  */
 Datum
@@ -64,7 +82,7 @@ loyalty_enrol(PG_FUNCTION_ARGS)
 	LoyaltyProgram *program;
 	LoyaltyIdentity save;
 	DateADT		joined;
-	int64		id = 0;
+	int64		id;
 
 	loyalty_config_pin();
 	program = loyalty_program_by_name(name);
@@ -72,16 +90,7 @@ loyalty_enrol(PG_FUNCTION_ARGS)
 		PG_GETARG_DATEADT(2);
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	for (int salt = 0; id == 0; salt++)
-	{
-		int64		number = loyalty_member_number(program, customer, salt);
-		LoyaltyMember *m;
-
-		loyalty_enrol_members(&program, &number, &customer, &joined, 1);
-		m = loyalty_read_member(number);
-		if (m != NULL && m->program->id == program->id && strcmp(m->customer, customer) == 0)
-			id = number;
-	}
+	id = loyalty_enrol_customer(program, customer, joined);
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();

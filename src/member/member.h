@@ -42,4 +42,7 @@ extern LoyaltyMember *loyalty_lock_members(int64 *ids, ItemPointerData *tids, in
 extern LoyaltyMember *loyalty_read_member(int64 id);
 extern void loyalty_member_qualify(LoyaltyMember *member, Numeric delta);
 
+/* account.c */
+extern int64 loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined);
+
 #endif							/* LOYALTY_MEMBER_H */

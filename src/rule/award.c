@@ -281,6 +281,14 @@ capped(Work *w, LoyaltyMatch *match, LoyaltyRational given)
 	return cap;
 }
 
+static char *
+limit_text(LoyaltyRule *rule)
+{
+	static const char *const words[] = {"a day", "a week", "a month", "a year", "in all"};
+
+	return psprintf("gives nothing: no more than %d %s", rule->limit_count, words[rule->limit_period]);
+}
+
 static bool
 is_simple(List *matches)
 {
@@ -359,6 +367,11 @@ award_fully(Work *w, List *matches)
 		LoyaltyRational given;
 		LoyaltyRational *line_points = w->line_points;
 
+		if (match->cut)
+		{
+			explain_text(w, match->rule, NULL, limit_text(match->rule), loyalty_num_int(0));
+			continue;
+		}
 		/* what is capped is one sum, which cannot be told apart by lines */
 		if (match->rule->has_cap_document && w->by_line)
 		{

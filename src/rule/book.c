@@ -99,12 +99,8 @@ foreign_columns(Bitmapset *uses, int nfields, int *n)
 	return columns;
 }
 
-/*
- * Compile the rules that are in force for a source, in the current memory
- * context.  header and lines may be InvalidOid: then there is no invoice.
- */
-LoyaltyRuleBook *
-loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines)
+static LoyaltyRuleBook *
+compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines, bool events)
 {
 	LoyaltyRuleBook *book = palloc0(sizeof(LoyaltyRuleBook));
 	List	   *rules = NIL;
@@ -116,7 +112,8 @@ loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, O
 	{
 		LoyaltyRule *rule = lfirst(lc);
 
-		if (rule->current && (rule->source == NULL || (source != NULL && strcmp(rule->source, source) == 0)))
+		if (rule->current && (rule->event != NULL) == events &&
+			(rule->source == NULL || (source != NULL && strcmp(rule->source, source) == 0)))
 			rules = lappend(rules, rule);
 	}
 	list_sort(rules, compare_priority);
@@ -129,9 +126,9 @@ loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, O
 		if (code->rule->condition == NULL)
 			continue;
 		if (book->spaces == NULL)
-			book->spaces = loyalty_spaces(program->time_zone, header, lines, false);
+			book->spaces = loyalty_spaces(program->time_zone, header, lines, events);
 		code->condition = compile(code->rule, book->spaces, &code->error);
-		if (code->error != NULL && code->rule->source == NULL)
+		if (code->error != NULL && code->rule->source == NULL && !events)
 			code->elsewhere = is_for_another(code->rule, program, source);
 		for (int space = 0; code->condition != NULL && space < LOYALTY_NSPACES; space++)
 			book->uses[space] = bms_add_members(book->uses[space], code->condition->uses[space]);
@@ -151,4 +148,23 @@ loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, O
 	book->invoice = foreign_columns(book->uses[SPACE_INVOICE], 0, &book->ninvoice);
 	book->line = foreign_columns(book->uses[SPACE_LINE], IN_LINE_NFIELDS, &book->nline);
 	return book;
+}
+
+/*
+ * Compile the rules that are in force for a source, in the current memory
+ * context.  header and lines may be InvalidOid: then there is no invoice.
+ */
+LoyaltyRuleBook *
+loyalty_compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines)
+{
+	return compile_rules(program, source, header, lines, false);
+}
+
+/*
+ * The same for events, of whatever kind.
+ */
+LoyaltyRuleBook *
+loyalty_compile_event_rules(LoyaltyProgram *program)
+{
+	return compile_rules(program, NULL, InvalidOid, InvalidOid, true);
 }

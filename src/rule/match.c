@@ -172,6 +172,36 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 															  loyalty_num_int(f->days - 1)), 6));
 }
 
+/*
+ * What happened, where that is no document of the ERP's.
+ */
+static void
+fill_event(LoyaltyRuleBook *book, LoyaltyQuestion *q)
+{
+	LoyaltyRow *row = &book->rows[SPACE_EVENT];
+	LoyaltyEvent *event = q->facts->event;
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			tz;
+
+	if (event == NULL || book->uses[SPACE_EVENT] == NULL)
+		return;
+	if (timestamp2tm(q->facts->at, &tz, &tm, &fsec, NULL, book->program->tz) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_FACT),
+				 errmsg("date of the event is out of range")));
+	put_text(row, IN_EVENT_KIND, event->kind);
+	put_text(row, IN_EVENT_REFERENCE, event->reference);
+	put(row, IN_EVENT_OCCURRED_AT, TimestampTzGetDatum(q->facts->at));
+	put(row, IN_EVENT_DATE, DateADTGetDatum(q->facts->date));
+	put(row, IN_EVENT_HOUR, Int32GetDatum(tm.tm_hour));
+	put(row, IN_EVENT_WEEKDAY, Int32GetDatum(1 + j2day(q->facts->date + POSTGRES_EPOCH_JDATE - 1)));
+	put(row, IN_EVENT_MONTH, Int32GetDatum(tm.tm_mon));
+	put(row, IN_EVENT_YEAR, Int32GetDatum(tm.tm_year));
+	put(row, IN_EVENT_ATTRIBUTES, JsonbPGetDatum(event->attributes));
+	put(row, IN_EVENT_COUNT, Int32GetDatum(event->count));
+}
+
 static void
 fill_invoice(LoyaltyRuleBook *book, LoyaltyFacts *facts)
 {
@@ -276,6 +306,12 @@ loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *c
 {
 	int			n = 0;
 
+	if (facts->event != NULL && facts->event->count >= 0)
+	{
+		*seen = palloc(sizeof(int64));
+		add_seen(*seen, &n, &book->spaces->columns[SPACE_EVENT][IN_EVENT_COUNT], facts->event->count);
+		return n;
+	}
 	if (book->ninvoice + book->nline == 0)
 		return 0;
 	*seen = palloc(sizeof(int64) * (book->ninvoice + book->nline));
@@ -448,7 +484,8 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 		LoyaltyMatch *match;
 
 		if (q->facts->date < rule->valid_from || q->facts->date > rule->valid_to || code->elsewhere ||
-			(is_return && rule->kind == RULE_BONUS))
+			(is_return && rule->kind == RULE_BONUS) ||
+			(rule->event != NULL && strcmp(rule->event, q->facts->event->kind) != 0))
 			continue;
 		if (code->error != NULL)
 		{
@@ -464,6 +501,7 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 			fill_document(book, q);
 			fill_member(book, q);
 			fill_invoice(book, q->facts);
+			fill_event(book, q);
 			filled = true;
 		}
 		match = palloc0(sizeof(LoyaltyMatch));
@@ -497,7 +535,7 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 
 /* ----------------------------------------------------------------
  *		frozen: document.rules, and where that does not say it all
- *		document.matches, an array of {rule, lines, while}
+ *		document.matches, an array of {rule, lines, while, cut}
  * ----------------------------------------------------------------
  */
 
@@ -554,7 +592,7 @@ loyalty_freeze_matches(List *matches)
 		LoyaltyMatch *match = lfirst(lc);
 		int			n = Max(match->nlines, 1);
 
-		if (match->nlines < 0 && match->provisos == NULL)
+		if (match->nlines < 0 && match->provisos == NULL && !match->cut)
 			continue;
 		if (!any)
 			(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
@@ -577,6 +615,15 @@ loyalty_freeze_matches(List *matches)
 			for (int i = 0; i < n; i++)
 				push_text(&state, match->provisos[i]);
 			(void) pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+		}
+		if (match->cut)
+		{
+			JsonbValue	v;
+
+			v.type = jbvBool;
+			v.val.boolean = true;
+			push_key(&state, "cut");
+			(void) pushJsonbValue(&state, WJB_VALUE, &v);
 		}
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
@@ -631,6 +678,7 @@ loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Json
 
 			if (match->rule->id != id)
 				continue;
+			match->cut = getKeyJsonValueFromContainer(object->val.binary.data, "cut", 3, NULL) != NULL;
 			array = array_of(object, "lines", &n);
 			if (array != NULL)
 			{

@@ -28,7 +28,8 @@ static LoyaltyPlan plan_tiers = {
 
 static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
-	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document"
+	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -60,6 +61,18 @@ kind_of(const char *word)
 			return i;
 	elog(ERROR, "unknown kind of rule: %s", word);
 	return RULE_AMOUNT;			/* keep compiler quiet */
+}
+
+static LoyaltyPeriod
+period_of(const char *word)
+{
+	static const char *const words[] = {"day", "week", "month", "year", "lifetime"};
+
+	for (int i = 0; i < (int) lengthof(words); i++)
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	elog(ERROR, "unknown period: %s", word);
+	return PERIOD_LIFETIME;		/* keep compiler quiet */
 }
 
 static int
@@ -189,6 +202,13 @@ loyalty_load_programs(void)
 			cap = loyalty_spi_datum(i, 18, &isnull);
 			r->has_cap_document = !isnull;
 			r->cap_document = isnull ? 0 : loyalty_points_from_datum(cap);
+			r->event = loyalty_spi_text(i, 19);
+			r->limit_count = int_column(i, 20);
+			if (r->limit_count > 0)
+				r->limit_period = period_of(loyalty_spi_text(i, 21));
+			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 22, &isnull));
+			p->refers |= r->event != NULL &&
+				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);
 		}
 		p->ncategories = loyalty_run(&plan_categories, &id, NULL);

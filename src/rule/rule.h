@@ -63,6 +63,10 @@ typedef struct LoyaltyRule
 	int32		priority;
 	bool		has_cap_document;
 	Points		cap_document;
+	char	   *event;			/* kind of event it is for, NULL for documents */
+	int32		limit_count;	/* events of a member it rewards per period, 0 for all */
+	LoyaltyPeriod limit_period;
+	bool		needs_approval;
 	bool		current;
 	DateADT		valid_from;
 	DateADT		valid_to;
@@ -119,6 +123,7 @@ typedef struct LoyaltyProgram
 	bool		crossing_new;
 	bool		write_off;
 	bool		explicit_enrolment;
+	bool		refers;			/* a rule is, or was, on referrals */
 	List	   *companies;		/* of char *; NIL for all */
 	bool		any_company;
 	DateADT		valid_from;
@@ -160,6 +165,7 @@ typedef struct LoyaltyMatch
 	int			nlines;			/* lines it holds for; -1: the document */
 	int		   *lines;			/* their numbers, ascending */
 	char	  **provisos;		/* holds while this is true of what is left; NULL: anyway */
+	bool		cut;			/* but gives nothing: its limit is reached */
 } LoyaltyMatch;
 
 /* a line (or a document without lines) as it goes into the award */
@@ -211,6 +217,7 @@ extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 /* book.c */
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
 											  Oid header, Oid lines);
+extern LoyaltyRuleBook *loyalty_compile_event_rules(LoyaltyProgram *program);
 
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,

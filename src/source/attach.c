@@ -498,6 +498,11 @@ loyalty_detach(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
 				 errmsg("source \"%s\" is not attached", source->name)));
+	if (source->of_events)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_STATE),
+				 errmsg("source \"%s\" holds the events of programme \"%s\"", source->name, source->program->name),
+				 errhint("End the rules on events with loyalty.end_rule().")));
 	tables[0] = source->header;
 	tables[1] = source->lines;
 	loyalty_connect();

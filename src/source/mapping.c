@@ -94,7 +94,8 @@ loyalty_load_sources(List *programs)
 		s->unlinked = strcmp(word, "ignore") == 0 ? UNLINKED_IGNORE :
 			strcmp(word, "clamp") == 0 ? UNLINKED_CLAMP : UNLINKED_NEGATIVE;
 		s->search_path = TextDatumGetCString(column(row, 11));
-		if (s->attached)
+		s->of_events = s->header == loyalty_relation("event");
+		if (s->attached && !s->of_events)
 		{
 			loyalty_config_watch(s->header);
 			if (OidIsValid(s->lines))
@@ -156,6 +157,25 @@ loyalty_source_by_id(int32 id)
 		LoyaltySource *s = lfirst(lc);
 
 		if (s->id == id)
+			return s;
+	}
+	return NULL;
+}
+
+/*
+ * The source that a programme's events are documents of; NULL if it has had
+ * none yet.
+ */
+LoyaltySource *
+loyalty_event_source(LoyaltyProgram *program)
+{
+	ListCell   *lc;
+
+	foreach(lc, loyalty_config()->sources)
+	{
+		LoyaltySource *s = lfirst(lc);
+
+		if (s->of_events && s->program->id == program->id)
 			return s;
 	}
 	return NULL;
@@ -348,7 +368,8 @@ loyalty_source_book(LoyaltySource *source)
 	{
 		MemoryContext old = MemoryContextSwitchTo(loyalty_config()->context);
 
-		source->book = loyalty_compile_rules(source->program, source->name, source->header, source->lines);
+		source->book = source->of_events ? loyalty_compile_event_rules(source->program) :
+			loyalty_compile_rules(source->program, source->name, source->header, source->lines);
 		MemoryContextSwitchTo(old);
 	}
 	return source->book;

@@ -102,6 +102,7 @@ typedef struct LoyaltySource
 	bool		raise;
 	LoyaltyUnlinked unlinked;
 	char	   *search_path;
+	bool		of_events;		/* its documents are the programme's events */
 	bool		has_returns;	/* some source's returns may point at this one */
 
 	/* compiled on first use */
@@ -210,6 +211,7 @@ extern List *loyalty_load_sources(List *programs);
 extern LoyaltySource *loyalty_source_by_name(const char *name);
 extern LoyaltySource *loyalty_source_by_id(int32 id);
 extern LoyaltySource *loyalty_return_source(LoyaltySource *source);
+extern LoyaltySource *loyalty_event_source(LoyaltyProgram *program);
 extern Oid	loyalty_source_owner(LoyaltySource *source);
 extern void loyalty_compile_source(LoyaltySource *source);
 extern LoyaltyExpression *loyalty_compile_item(LoyaltySource *source, LoyaltyItem item,

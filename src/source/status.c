@@ -155,8 +155,10 @@ loyalty_status(PG_FUNCTION_ARGS)
 
 		if (source->attached)
 		{
-			capturing = header != NULL && has_trigger(source->header, source->name) &&
-				(!OidIsValid(source->lines) || (lines != NULL && has_trigger(source->lines, source->name)));
+			/* events come by record_event() */
+			capturing = source->of_events ||
+				(header != NULL && has_trigger(source->header, source->name) &&
+				 (!OidIsValid(source->lines) || (lines != NULL && has_trigger(source->lines, source->name))));
 			problem = mapping_problem(source);
 		}
 		values[0] = CStringGetTextDatum(source->name);

@@ -39,7 +39,7 @@ CREATE TABLE loyalty.document (
 	root_source_id  integer NOT NULL DEFAULT 0,
 	root_key        text COLLATE "C" NOT NULL DEFAULT '',
 	state           text NOT NULL CHECK (state IN ('booked', 'withdrawn', 'opening')),
-	kind            text NOT NULL CHECK (kind IN ('sale', 'return')),
+	kind            text NOT NULL CHECK (kind IN ('sale', 'return', 'event')),
 	occurred_at     timestamptz NOT NULL,
 	doc_date        date NOT NULL,
 	company         text,
@@ -72,7 +72,7 @@ COMMENT ON COLUMN loyalty.document.member_id IS 'member whose points it moves';
 COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none';
 COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned; empty for none';
 COMMENT ON COLUMN loyalty.document.state IS 'booked, withdrawn (no longer posted, points taken back) or opening (known, earns nothing)';
-COMMENT ON COLUMN loyalty.document.kind IS 'sale or return';
+COMMENT ON COLUMN loyalty.document.kind IS 'sale, return or event';
 COMMENT ON COLUMN loyalty.document.occurred_at IS 'instant of the document';
 COMMENT ON COLUMN loyalty.document.doc_date IS 'day of the document in the programme''s time zone';
 COMMENT ON COLUMN loyalty.document.company IS 'company of the document';
@@ -84,7 +84,7 @@ COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the memb
 COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
 COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
-COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, or only while something is true of what is left: {rule, lines (counted from 0), while}';
+COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, or is cut off by its limit: {rule, lines (counted from 0), while, cut}';
 COMMENT ON COLUMN loyalty.document.seen IS 'columns of the ERP''s rows that conditions looked at, and their values, as hashes: if one changes, the document is priced again';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
 COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
@@ -97,7 +97,7 @@ COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
 CREATE TABLE loyalty.entry (
 	member_id       bigint NOT NULL,
 	seq             bigint NOT NULL,
-	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'correction')),
+	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'event', 'correction')),
 	points          numeric(18,2) NOT NULL CHECK (points <> 'NaN'),
 	occurred_at     timestamptz NOT NULL,
 	recorded_at     timestamptz NOT NULL,
@@ -110,7 +110,7 @@ CREATE TABLE loyalty.entry (
 COMMENT ON TABLE loyalty.entry IS 'the ledger: immutable movements of points';
 COMMENT ON COLUMN loyalty.entry.member_id IS 'member';
 COMMENT ON COLUMN loyalty.entry.seq IS 'number of the entry within the member, without gaps';
-COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, or correction (of an earlier booking)';
+COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, event, or correction (of an earlier booking)';
 COMMENT ON COLUMN loyalty.entry.points IS 'points, positive for the member''s benefit';
 COMMENT ON COLUMN loyalty.entry.occurred_at IS 'business time: the instant of the document';
 COMMENT ON COLUMN loyalty.entry.recorded_at IS 'system time: when the entry was written';

@@ -32,13 +32,48 @@ $$;
 COMMENT ON FUNCTION loyalty.check_rule_condition(text, text, text) IS
 'raises an error unless a condition compiles for a source, or (NULL) for at least one source of the programme';
 
+CREATE FUNCTION loyalty.check_event_rule(event text, kind text, applies_to text, source text,
+	limit_count integer, limit_period text, needs_approval boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF btrim(event) = '' OR strpos(event, ':') > 0 THEN
+		RAISE EXCEPTION 'invalid value for event: "%"', event
+			USING ERRCODE = '22023', HINT = 'It names a kind of event, without a colon.';
+	END IF;
+	IF kind NOT IN ('bonus', 'multiplier', 'exclusion') THEN
+		RAISE EXCEPTION 'a rule of kind % cannot be for events', kind
+			USING ERRCODE = '22023', DETAIL = 'An event has no amount.', HINT = 'Use kind bonus, multiplier or exclusion.';
+	END IF;
+	IF applies_to <> 'document' OR source IS NOT NULL THEN
+		RAISE EXCEPTION 'a rule on events has no lines and no source' USING ERRCODE = '22023';
+	END IF;
+	IF (limit_count IS NULL) <> (limit_period IS NULL) THEN
+		RAISE EXCEPTION 'limit_count and limit_period go together'
+			USING ERRCODE = '22023', HINT = 'Once only is limit_count 1, limit_period lifetime.';
+	END IF;
+	IF limit_count IS NOT NULL THEN
+		PERFORM loyalty.check_choice('limit_period', limit_period, ARRAY['day', 'week', 'month', 'year', 'lifetime']);
+		PERFORM loyalty.check_number('limit_count', limit_count, true);
+	END IF;
+	IF kind <> 'bonus' AND (limit_count IS NOT NULL OR needs_approval) THEN
+		RAISE EXCEPTION 'limits and approval are for rules of kind bonus'
+			USING ERRCODE = '22023', HINT = 'Put them on the rules that give points.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_event_rule(text, text, text, text, integer, text, boolean) IS
+'raises an error unless what set_rule() was told of a rule on events goes together';
+
 CREATE FUNCTION loyalty.set_rule(
 	program text, name text, points numeric DEFAULT NULL, per_amount numeric DEFAULT NULL,
 	mode text DEFAULT 'proportional', applies_to text DEFAULT 'document',
 	valid_from date DEFAULT '-infinity', valid_to date DEFAULT 'infinity',
 	kind text DEFAULT 'amount', factor numeric DEFAULT NULL, condition text DEFAULT NULL,
 	source text DEFAULT NULL, multiplied boolean DEFAULT NULL, exclusive_group text DEFAULT NULL,
-	priority integer DEFAULT 0, cap_document numeric DEFAULT NULL)
+	priority integer DEFAULT 0, cap_document numeric DEFAULT NULL,
+	event text DEFAULT NULL, limit_count integer DEFAULT NULL, limit_period text DEFAULT NULL,
+	needs_approval boolean DEFAULT false)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -91,8 +126,18 @@ BEGIN
 		RAISE EXCEPTION 'programme "%" has no source "%"', program, source
 			USING ERRCODE = 'LY001', HINT = 'loyalty.status() lists the sources.';
 	END IF;
-	IF condition IS NOT NULL THEN
-		PERFORM loyalty.check_rule_condition(program, condition, source);
+	IF event IS NULL THEN
+		IF limit_count IS NOT NULL OR limit_period IS NOT NULL OR needs_approval THEN
+			RAISE EXCEPTION 'limits and approval are for rules on events'
+				USING ERRCODE = '22023', HINT = 'Name the kind of event, or leave them out.';
+		END IF;
+		IF condition IS NOT NULL THEN
+			PERFORM loyalty.check_rule_condition(program, condition, source);
+		END IF;
+	ELSE
+		PERFORM loyalty.check_event_rule(event, kind, applies_to, source, limit_count, limit_period, needs_approval);
+		PERFORM loyalty.check_condition(program, condition, NULL, true);
+		PERFORM loyalty.event_source(v_program);
 	END IF;
 	-- one writer at a time, so that versions count without gaps
 	LOCK TABLE loyalty.rule IN SHARE ROW EXCLUSIVE MODE;
@@ -100,6 +145,7 @@ BEGIN
 		FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = set_rule.name;
 	SELECT r.name INTO v_other FROM loyalty.rule r
 		WHERE r.program_id = v_program AND r.is_current AND r.name <> set_rule.name
+			AND r.event IS NOT DISTINCT FROM set_rule.event
 			AND r.exclusive_group = set_rule.exclusive_group AND r.priority = set_rule.priority
 			AND r.valid_from <= set_rule.valid_to AND r.valid_to >= set_rule.valid_from
 		LIMIT 1;
@@ -111,15 +157,16 @@ BEGIN
 	UPDATE loyalty.rule r SET is_current = false, ended_at = now(), ended_by = session_user
 		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current;
 	INSERT INTO loyalty.rule AS r (program_id, name, version, kind, points, per_amount, factor, mode, applies_to,
-			multiplied, condition, source, exclusive_group, priority, cap_document, valid_from, valid_to)
+			multiplied, condition, source, exclusive_group, priority, cap_document, valid_from, valid_to,
+			event, limit_count, limit_period, needs_approval)
 		VALUES (v_program, name, v_version, kind, points, per_amount, factor, mode, applies_to,
 			coalesce(multiplied, kind <> 'bonus'), condition, source, exclusive_group, priority, cap_document,
-			valid_from, valid_to)
+			valid_from, valid_to, event, limit_count, limit_period, coalesce(needs_approval, false))
 		RETURNING r.rule_id INTO v_id;
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric) IS
+COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, text, integer, text, boolean) IS
 'creates a rule, or a new version of it: see the columns of loyalty.rule; documents that are booked keep their version';
 
 CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void

@@ -21,11 +21,14 @@ BEGIN
 	REVOKE EXECUTE ON FUNCTION loyalty.guard(), loyalty.config_changed() FROM loyalty_admin;
 	GRANT EXECUTE ON FUNCTION loyalty.settle(), loyalty.retry_parked(text, integer), loyalty.status(),
 		loyalty.reevaluate(text, text[]), loyalty.verify(text), loyalty.check(),
-		loyalty.enrol(text, text, date) TO loyalty_manager;
+		loyalty.enrol(text, text, date), loyalty.approve_event(text, text, text),
+		loyalty.reject_event(text, text, text), loyalty.revoke_event(text, text, text) TO loyalty_manager;
 	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(integer) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
-		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz), loyalty.settle()
+		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz), loyalty.settle(),
+		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
@@ -51,6 +54,7 @@ ALTER TABLE loyalty.stored_lot OWNER TO @extowner@;
 ALTER VIEW loyalty.lot OWNER TO @extowner@;
 ALTER TABLE loyalty.allocation OWNER TO @extowner@;
 ALTER TABLE loyalty.pending OWNER TO @extowner@;
+ALTER TABLE loyalty.event OWNER TO @extowner@;
 ALTER VIEW loyalty.member_balance OWNER TO @extowner@;
 ALTER VIEW loyalty.document_line OWNER TO @extowner@;
 ALTER VIEW loyalty.tier_ladder OWNER TO @extowner@;
@@ -63,7 +67,7 @@ ALTER FUNCTION loyalty.check_choice(text, text, text[]) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check_period(date, date) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check_number(text, numeric, boolean) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.set_tier(text, text, numeric, numeric) OWNER TO @extowner@;
-ALTER FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, text, integer, text, boolean) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check_rule_condition(text, text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.set_category(text, text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.end_rule(text, text) OWNER TO @extowner@;
@@ -82,6 +86,16 @@ ALTER FUNCTION loyalty.documents_of(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.book(text, text[], text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.enrol(text, text, date) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.apply_tiers(text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.check_event_rule(text, text, text, text, integer, text, boolean) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.event_source(integer) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.record_event(text, text, text, text, timestamptz, jsonb, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.approve_event(text, text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.reject_event(text, text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.revoke_event(text, text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.events(text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.explain_event(text, text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.set_stamp_card(text, integer) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.stamp_card(text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.member_id(text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.balance(text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.explain(text, text) OWNER TO @extowner@;

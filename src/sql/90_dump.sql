@@ -15,3 +15,4 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.stored_lot', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pending', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.event', '');
