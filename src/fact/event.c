@@ -33,7 +33,7 @@ static LoyaltyPlan plan_events = {
 	" WHEN 'referrer' THEN EXISTS (SELECT FROM loyalty.event f WHERE f.member_id = e.other_member_id"
 	" AND f.event_key = pg_catalog.substr(e.event_key, 11 + pg_catalog.length(e.other_member_id::pg_catalog.text))"
 	" AND f.state = 'counted') ELSE true END,"
-	" CASE WHEN $4 THEN (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM loyalty.event f WHERE f.member_id = e.member_id"
+	" CASE WHEN e.kind = ANY ($4) THEN (SELECT pg_catalog.count(*)::pg_catalog.int4 FROM loyalty.event f WHERE f.member_id = e.member_id"
 	" AND f.kind = e.kind AND f.state NOT IN ('rejected', 'revoked')"
 	" AND (f.occurred_at, f.event_key) < (e.occurred_at, e.event_key)) ELSE -1 END,"
 	" e.member_id, e.event_key"
@@ -42,7 +42,7 @@ static LoyaltyPlan plan_events = {
 	" CROSS JOIN LATERAL (SELECT * FROM loyalty.event x WHERE x.member_id = k.member_id AND x.event_key = k.event_key OFFSET 0) e"
 	" CROSS JOIN LATERAL (SELECT x.customer FROM loyalty.member x WHERE x.member_id = k.member_id OFFSET 0) m"
 	" WHERE e.program_id = $3 AND e.state NOT IN ('rejected', 'revoked')",
-	.nparams = 4, .types = {INT8ARRAYOID, TEXTARRAYOID, INT4OID, BOOLOID}
+	.nparams = 4, .types = {INT8ARRAYOID, TEXTARRAYOID, INT4OID, TEXTARRAYOID}
 };
 
 /*
@@ -106,6 +106,30 @@ facts_of_row(LoyaltySource *source, uint64 row)
 	return facts;
 }
 
+/* does a rule ask how many events of the kind came before? */
+bool
+loyalty_counts_events(LoyaltyRuleBook *book, const char *kind)
+{
+	for (int i = 0; i < book->ncodes; i++)
+		if (strcmp(book->codes[i].rule->event, kind) == 0 && book->codes[i].condition != NULL &&
+			bms_is_member(IN_EVENT_COUNT, book->codes[i].condition->uses[SPACE_EVENT]))
+			return true;
+	return false;
+}
+
+/* the kinds of event of which one does */
+static Datum
+counted_kinds(LoyaltyRuleBook *book)
+{
+	char	  **kinds = palloc(sizeof(char *) * (book->ncodes + 1));
+	int			n = 0;
+
+	for (int i = 0; i < book->ncodes; i++)
+		if (loyalty_counts_events(book, book->codes[i].rule->event))
+			kinds[n++] = book->codes[i].rule->event;
+	return loyalty_text_array(kinds, n);
+}
+
 static void
 hold_other_side(LoyaltyEvent *event)
 {
@@ -144,7 +168,7 @@ loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	values[0] = loyalty_int8_array(members, n);
 	values[1] = loyalty_text_array(event_keys, n);
 	values[2] = Int32GetDatum(source->program->id);
-	values[3] = BoolGetDatum(bms_is_member(IN_EVENT_COUNT, book->uses[SPACE_EVENT]));
+	values[3] = counted_kinds(book);
 	rows = loyalty_run(&plan_events, values, NULL);
 	for (uint64 row = 0; row < rows; row++)
 	{

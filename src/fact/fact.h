@@ -136,6 +136,7 @@ extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys
 /* event.c */
 extern char *loyalty_event_document(int64 member_id, const char *event_key);
 extern const char *loyalty_event_state_name(LoyaltyEventState state);
+extern bool loyalty_counts_events(LoyaltyRuleBook *book, const char *kind);
 extern void loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, int n);
 
 /* claim.c */

@@ -20,7 +20,6 @@
 #include "utils/datetime.h"
 
 #include "ledger/ledger.h"
-#include "rule/condition.h"
 #include "rule/match.h"
 
 /* earlier events of the period that the rule rewards; the limit is enough */
@@ -212,8 +211,7 @@ loyalty_award_event(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *p
 void
 loyalty_touch_later_events(LoyaltySource *source, int64 member_id, const char *kind, TimestampTz at, const char *key)
 {
-	LoyaltyRuleBook *book = loyalty_source_book(source);
-	bool		matters = bms_is_member(IN_EVENT_COUNT, book->uses[SPACE_EVENT]);
+	bool		matters = loyalty_counts_events(loyalty_source_book(source), kind);
 	Datum		values[4];
 	uint64		rows;
 	ListCell   *lc;

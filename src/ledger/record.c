@@ -300,6 +300,10 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	r.at = r.has_at ? PG_GETARG_TIMESTAMPTZ(4) : GetCurrentTimestamp();
 	r.attributes = PG_ARGISNULL(5) ? DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")) : PG_GETARG_DATUM(5);
 	r.key = text_arg(fcinfo, 6, NULL);
+	if (TIMESTAMP_NOT_FINITE(r.at))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an event cannot happen at infinity")));
 	if (strchr(r.kind, ':') != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

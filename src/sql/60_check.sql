@@ -154,6 +154,77 @@ AS $$
 				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
 			ON d.member_id = m.member_id
 		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+	-- events: what is booked for them, and for nothing else in their source
+	UNION ALL
+	SELECT 'document is no event, or an event is no document of its programme''s events', d.member_id,
+			format('document %s of source %s', d.doc_key, d.source_id)
+		FROM loyalty.document d
+		LEFT JOIN loyalty.source s ON s.source_id = d.source_id
+		LEFT JOIN loyalty.event e ON e.member_id = d.member_id AND d.doc_key = e.member_id || ':' || e.event_key
+			AND e.program_id = s.program_id
+		WHERE (d.kind = 'event') <> coalesce(s.header = 'loyalty.event'::regclass, false)
+			OR (d.kind = 'event' AND (e.member_id IS NULL OR d.qualifying <> 0 OR d.gross <> 0 OR d.root_source_id <> 0))
+	UNION ALL
+	SELECT 'event that does not count has points', e.member_id, format('event %s, %s: %s', e.event_key, e.state, d.points)
+		FROM loyalty.event e
+		JOIN loyalty.document d ON d.member_id = e.member_id AND d.doc_key = e.member_id || ':' || e.event_key AND d.kind = 'event'
+		JOIN loyalty.program p ON p.program_id = e.program_id
+		WHERE e.state <> 'counted' AND d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'
+	UNION ALL
+	SELECT 'state of an event is not that of its document', e.member_id,
+			format('event %s is %s, its document %s', e.event_key, e.state, coalesce(d.state, 'is not there'))
+		FROM loyalty.event e
+		LEFT JOIN loyalty.source s ON s.program_id = e.program_id AND s.header = 'loyalty.event'::regclass
+		LEFT JOIN loyalty.document d ON d.source_id = s.source_id AND d.member_id = e.member_id
+			AND d.doc_key = e.member_id || ':' || e.event_key
+		WHERE CASE e.state WHEN 'new' THEN d.state IS NOT NULL
+				WHEN 'waiting' THEN d.state IS NULL OR d.state = 'withdrawn'
+				WHEN 'pending' THEN d.state IS NULL OR d.state = 'withdrawn'
+				WHEN 'counted' THEN d.state IS NULL OR d.state = 'withdrawn'
+				ELSE d.state <> 'withdrawn' END
+			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
+				AND w.doc_key = e.member_id || ':' || e.event_key)
+	UNION ALL
+	SELECT 'event was recorded but never evaluated', e.member_id, format('event %s', e.event_key)
+		FROM loyalty.event e
+		JOIN loyalty.source s ON s.program_id = e.program_id AND s.header = 'loyalty.event'::regclass
+		WHERE e.state = 'new' AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
+			AND w.doc_key = e.member_id || ':' || e.event_key)
+	UNION ALL
+	SELECT 'points wait for an event that does not', e.member_id, format('event %s, %s: %s', e.event_key, e.state, e.pending)
+		FROM loyalty.event e
+		WHERE e.pending <> 0 AND e.state NOT IN ('waiting', 'pending')
+	-- a rule rewards the first events of a period, no more and no fewer
+	UNION ALL
+	SELECT 'limit of a rule is not kept', r.member_id,
+			format('document %s, rule %s: %s of %s came before', r.doc_key, r.name, x.n, r.limit_count)
+		FROM (SELECT d.member_id, d.doc_key, d.occurred_at, d.doc_date, r.program_id, r.name, r.limit_count, r.limit_period,
+					coalesce(d.matches @> jsonb_build_array(jsonb_build_object('rule', r.rule_id, 'cut', true)), false) AS cut
+				FROM loyalty.document d
+				JOIN loyalty.rule r ON r.rule_id = ANY (d.rules) AND r.limit_count IS NOT NULL
+				WHERE d.kind = 'event' AND d.state = 'booked') r
+		CROSS JOIN LATERAL (SELECT count(*) AS n
+				FROM loyalty.document d
+				JOIN loyalty.rule v ON v.rule_id = ANY (d.rules) AND v.program_id = r.program_id AND v.name = r.name
+				JOIN loyalty.event e ON e.member_id = d.member_id AND d.doc_key = e.member_id || ':' || e.event_key
+				WHERE d.member_id = r.member_id AND d.kind = 'event' AND d.state = 'booked' AND e.state <> 'waiting'
+					AND (d.occurred_at, d.doc_key) < (r.occurred_at, r.doc_key)
+					AND (r.limit_period = 'lifetime' OR date_trunc(r.limit_period, d.doc_date) = date_trunc(r.limit_period, r.doc_date))
+					AND NOT coalesce(d.matches @> jsonb_build_array(jsonb_build_object('rule', v.rule_id, 'cut', true)), false)) x
+		WHERE r.cut <> (x.n >= r.limit_count)
+			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.doc_key = r.doc_key)
+	-- referrals: both sides, or none
+	UNION ALL
+	SELECT 'sides of a referral do not agree', e.member_id,
+			format('event %s is %s, the friend''s %s', e.event_key, e.state, coalesce(f.state, 'is not there'))
+		FROM loyalty.event e
+		JOIN loyalty.source s ON s.program_id = e.program_id AND s.header = 'loyalty.event'::regclass
+		LEFT JOIN loyalty.event f ON f.member_id = e.other_member_id AND f.kind = 'referral'
+			AND e.event_key = 'referrer:' || f.member_id || ':' || f.event_key AND f.other_member_id = e.member_id
+		WHERE e.kind = 'referrer' AND e.state NOT IN ('new', 'rejected', 'revoked')
+			AND (f.member_id IS NULL OR (e.state = 'waiting') = (f.state = 'counted'))
+			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
+				AND w.doc_key = e.member_id || ':' || e.event_key)
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';
