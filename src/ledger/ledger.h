@@ -39,8 +39,10 @@ typedef struct LoyaltyPart
 	int			nrules;
 	int32	   *rules;
 	Jsonb	   *matches;		/* see match.h */
-	List	   *match_list;		/* the same as LoyaltyMatch *, once asked for */
+	bool		matched;		/* whether they are in hand as match_list */
+	List	   *match_list;		/* of LoyaltyMatch * */
 	int			nseen;
+	TimestampTz priced_at;		/* when its rules were chosen; 0: never */
 	int64	   *seen;			/* what conditions looked at, see loyalty_seen_columns() */
 	Numeric		qualifying;
 	Numeric		overcredited;
@@ -101,6 +103,7 @@ typedef struct LoyaltyBatch
 	struct family_hash *families;
 	struct member_hash *members;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
+	List	   *budgets;		/* taken, see budget.c */
 	TimestampTz now;
 } LoyaltyBatch;
 
@@ -129,6 +132,7 @@ typedef struct LoyaltyDifference
 extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
 extern void loyalty_forget_locks(void);
+extern void loyalty_lock_no_further_members(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
 
 /* document.c */
@@ -154,6 +158,19 @@ extern List *loyalty_sorted_returns(List *returns);
 
 /* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
+
+/* history.c */
+extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
+extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
+										LoyaltyRule *rule);
+extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
+extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* budget.c */
+extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
+extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
+extern void loyalty_write_budgets(LoyaltyBatch *batch);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,

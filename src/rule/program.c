@@ -28,7 +28,8 @@ static LoyaltyPlan plan_tiers = {
 
 static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
-	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document"
+	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
+	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -50,10 +51,25 @@ rounding_of(const char *word)
 	return ROUND_DOWN;
 }
 
+/*
+ * May a condition ask for earlier purchases?  Only the compiler knows for
+ * sure; rather too often than too rarely.
+ */
+static bool
+may_ask_history(const char *condition)
+{
+	static const char *const names[] = {"purchase", "lifetime_", "year_", "month_", "cycle_days"};
+
+	for (int i = 0; condition != NULL && i < (int) lengthof(names); i++)
+		if (strstr(condition, names[i]) != NULL)
+			return true;
+	return false;
+}
+
 static LoyaltyRuleKind
 kind_of(const char *word)
 {
-	static const char *const words[] = {"amount", "unit", "bonus", "multiplier", "exclusion"};
+	static const char *const words[] = {"amount", "unit", "bonus", "multiplier", "exclusion", "cap"};
 
 	for (int i = 0; i < (int) lengthof(words); i++)
 		if (strcmp(word, words[i]) == 0)
@@ -189,6 +205,20 @@ loyalty_load_programs(void)
 			cap = loyalty_spi_datum(i, 18, &isnull);
 			r->has_cap_document = !isnull;
 			r->cap_document = isnull ? 0 : loyalty_points_from_datum(cap);
+			for (int period = 0; period < LOYALTY_NPERIODS; period++)
+			{
+				cap = loyalty_spi_datum(i, 19 + period, &isnull);
+				r->has_cap[period] = !isnull;
+				r->cap[period] = isnull ? 0 : loyalty_points_from_datum(cap);
+				r->capped |= !isnull;
+			}
+			cap = loyalty_spi_datum(i, 24, &isnull);
+			r->has_budget = !isnull;
+			r->budget = isnull ? 0 : loyalty_points_from_datum(cap);
+			r->capped |= !isnull;
+			r->changed_at = DatumGetTimestampTz(loyalty_spi_datum(i, 25, &isnull));
+			r->asks_history = may_ask_history(r->condition);
+			p->keeps_history |= r->current && (r->capped || r->asks_history);
 			p->rules = lappend(p->rules, r);
 		}
 		p->ncategories = loyalty_run(&plan_categories, &id, NULL);
