@@ -1,4 +1,5 @@
 -- Events: what members do besides buying, and what rules give for it.
+\set SHOW_CONTEXT never
 CREATE SCHEMA ev_erp;
 SET search_path = ev_erp;
 CREATE TABLE invoice (id integer PRIMARY KEY, customer text, day date, amount numeric, posted boolean DEFAULT true, return_of integer);
@@ -135,6 +136,22 @@ SELECT loyalty.set_rule('ev club', 'survey', kind => 'bonus', points => 10, even
 SELECT points FROM loyalty.record_event('ev club', 'Dan', 'survey', '1', '2026-03-14 10:00+01');
 SELECT points FROM loyalty.record_event('ev club', 'Dan', 'survey', '2', '2026-03-15 10:00+01');
 SELECT points FROM loyalty.record_event('ev club', 'Dan', 'survey', '3', '2026-03-15 11:00+01', '{"staff": true}');
+
+-- caps and budgets hold for events, and history is known
+SELECT loyalty.set_rule('ev club', 'booking', kind => 'bonus', points => 30, event => 'booking', cap_month => 50, budget => 100) > 0 AS booking,
+	loyalty.set_rule('ev club', 'regular', kind => 'bonus', points => 1, event => 'booking', condition => 'member.purchase_count >= 1') > 0 AS regular;
+SELECT points FROM loyalty.record_event('ev club', 'Dan', 'booking', '1', '2026-04-01 10:00+02');
+SELECT points FROM loyalty.record_event('ev club', 'Dan', 'booking', '2', '2026-04-02 10:00+02');
+SELECT points FROM loyalty.record_event('ev club', 'Dan', 'booking', '3', '2026-04-03 10:00+02');
+SELECT points FROM loyalty.record_event('ev club', 'Bob', 'booking', '1', '2026-04-03 10:00+02');
+SELECT points FROM loyalty.record_event('ev club', 'Ana', 'booking', '1', '2026-04-03 10:00+02');
+SELECT rule, calculation, trim_scale(points) AS points FROM loyalty.explain_event('ev club', 'Ana', 'booking:1');
+SELECT state FROM loyalty.revoke_event('ev club', 'Dan', 'booking:1');
+SELECT event_key, state, points FROM loyalty.events('ev club', 'Dan') WHERE kind = 'booking';
+SELECT used FROM loyalty.budget WHERE rule = 'booking';
+-- somebody's purchase of an earlier day makes him a regular
+INSERT INTO invoice VALUES (20, 'Dan', '2026-04-02', 100);
+SELECT event_key, state, points FROM loyalty.events('ev club', 'Dan') WHERE kind = 'booking';
 
 -- a programme that enrols nobody by itself
 SELECT loyalty.create_program('ev closed', 'UTC', enrolment => 'explicit') > 0 AS created;

@@ -1,5 +1,6 @@
 -- Stamp cards: buy ten cups, the eleventh is free.  A programme of its own, in
 -- which a point is a stamp.
+\set SHOW_CONTEXT never
 CREATE SCHEMA st_erp;
 SET search_path = st_erp;
 CREATE TABLE ticket (id integer PRIMARY KEY, customer text, day date, void boolean DEFAULT false, return_of integer);

@@ -89,6 +89,16 @@ loyalty_forget_locks(void)
 }
 
 /*
+ * Something that others may wait for while they hold a member was locked:
+ * from now on members are locked only where they are free.
+ */
+void
+loyalty_lock_no_further_members(void)
+{
+	highest_locked = PG_INT64_MAX;
+}
+
+/*
  * What the books know of a document, in this batch.
  */
 LoyaltyFamily *
@@ -760,6 +770,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 		loyalty_evaluate_document(&batch, batch.docs[i]);
 
 	loyalty_store_flush();
+	loyalty_write_budgets(&batch);
 	dirty = palloc(sizeof(LoyaltyMember *) * (batch.members->members + 1));
 	member_start_iterate(batch.members, &it);
 	while ((entry = member_iterate(batch.members, &it)) != NULL)
@@ -767,6 +778,10 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 			dirty[ndirty++] = entry->member;
 	loyalty_store_lots(dirty, ndirty);
 	ndirty = 0;
+	member_start_iterate(batch.members, &it);
+	while ((entry = member_iterate(batch.members, &it)) != NULL)
+		if (entry->member != NULL)
+			loyalty_history_touch_later(entry->member);
 	member_start_iterate(batch.members, &it);
 	while ((entry = member_iterate(batch.members, &it)) != NULL)
 		if (entry->member != NULL && entry->member->dirty)

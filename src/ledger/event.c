@@ -115,28 +115,22 @@ beyond_limit(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyRule *rule)
 	return DatumGetInt32(loyalty_spi_datum(0, 1, &isnull)) >= rule->limit_count;
 }
 
+/*
+ * Find what is beyond its limit; family.c freezes it.
+ */
 static void
 apply_limits(LoyaltyProgram *program, LoyaltyPart *part, List *matches)
 {
-	bool		changed = false;
 	ListCell   *lc;
 
 	foreach(lc, matches)
 	{
 		LoyaltyMatch *match = lfirst(lc);
-		bool		cut;
 
 		if (match->rule->limit_count == 0)
 			continue;
 		loyalty_store_flush();	/* earlier events of this batch count */
-		cut = beyond_limit(program, part, match->rule);
-		changed |= cut != match->cut;
-		match->cut = cut;
-	}
-	if (changed)
-	{
-		part->matches = loyalty_freeze_matches(matches);
-		part->dirty = true;
+		match->cut = beyond_limit(program, part, match->rule);
 	}
 }
 
@@ -193,10 +187,6 @@ loyalty_award_event(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *p
 		event->pending = pending;
 		part->dirty = true;
 	}
-
-	/* a snapshot that does not see this must not count on the member */
-	if (part->dirty)
-		loyalty_batch_member(batch, part->member_id)->dirty = true;
 	if (takes_place(event->state) != takes_place(before))
 		loyalty_touch_later_events(doc->source, part->member_id, event->kind, part->at, event->key);
 	if (event->state != before && strcmp(event->kind, "referral") == 0)

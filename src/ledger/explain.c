@@ -256,8 +256,8 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 		claim.nlines = n;
 		if (member != NULL)
 			q.joined_on = member->joined_on;
-		part->match_list = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q);
-		part->nrules = list_length(part->match_list);
+		part->match_list = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q, NIL, 0);
+		part->matched = true;
 	}
 
 	total = write_award(&sheet, program, part);

@@ -40,8 +40,10 @@ typedef struct LoyaltyPart
 	int			nrules;
 	int32	   *rules;
 	Jsonb	   *matches;		/* see match.h */
-	List	   *match_list;		/* the same as LoyaltyMatch *, once asked for */
+	bool		matched;		/* whether they are in hand as match_list */
+	List	   *match_list;		/* of LoyaltyMatch * */
 	int			nseen;
+	TimestampTz priced_at;		/* when its rules were chosen; 0: never */
 	int64	   *seen;			/* what conditions looked at, see loyalty_seen_columns() */
 	Numeric		qualifying;
 	Numeric		overcredited;
@@ -103,6 +105,7 @@ typedef struct LoyaltyBatch
 	struct family_hash *families;
 	struct member_hash *members;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
+	List	   *budgets;		/* taken, see budget.c */
 	TimestampTz now;
 } LoyaltyBatch;
 
@@ -132,6 +135,7 @@ extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
 extern void loyalty_lock_in_order(int64 member_id);
 extern void loyalty_forget_locks(void);
+extern void loyalty_lock_no_further_members(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
 
 /* document.c */
@@ -166,6 +170,19 @@ extern void loyalty_touch_later_events(LoyaltySource *source, int64 member_id, c
 extern void loyalty_touch_referrer(LoyaltySource *source, int64 referrer, int64 friend_id, const char *friend_key);
 extern void loyalty_follow_referrals(int64 *members, int n);
 extern const char *loyalty_event_waits(LoyaltyPart *part);
+
+/* history.c */
+extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
+extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
+										LoyaltyRule *rule);
+extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
+extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* budget.c */
+extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
+extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
+extern void loyalty_write_budgets(LoyaltyBatch *batch);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,

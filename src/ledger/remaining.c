@@ -245,8 +245,9 @@ loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret)
 List *
 loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part)
 {
-	if (part->match_list == NIL && part->nrules > 0)
+	if (!part->matched)
 		part->match_list = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
+	part->matched = true;
 	return part->match_list;
 }
 

@@ -49,16 +49,16 @@ typedef struct RowBuffer
 } RowBuffer;
 
 static RowBuffer buffers[LOYALTY_NTABLES] = {
-	[TABLE_DOCUMENT] = {.name = "document", .natts = 27, .insert = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 28, .insert = {
 		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
 		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
-		" matches, seen, qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
+		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-		" $19, $20, $21, $22, $23, $24, $25, $26, $27)",
-		.nparams = 27,
+		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
+		.nparams = 28,
 		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
-			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, NUMERICOID, NUMERICOID,
+			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
 		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 	}},
 	[TABLE_ENTRY] = {.name = "entry", .natts = 10, .insert = {

@@ -13,6 +13,9 @@
 /* columns of loyalty.member */
 #define LOYALTY_MEMBER_NATTS 11
 
+/* what he bought, see ledger/history.c */
+typedef struct LoyaltyHistory LoyaltyHistory;
+
 /* a member's row, locked */
 typedef struct LoyaltyMember
 {
@@ -30,6 +33,7 @@ typedef struct LoyaltyMember
 	int64		lots_through;	/* entries up to this one have their lots stored */
 	ItemPointerData tid;
 	bool		dirty;
+	LoyaltyHistory *history;	/* NULL until a rule asks */
 } LoyaltyMember;
 
 /* member.c */

@@ -268,17 +268,28 @@ capped(Work *w, LoyaltyMatch *match, LoyaltyRational given)
 	LoyaltyRule *rule = match->rule;
 	LoyaltyRational cap;
 	LoyaltyRational over;
+	Points		limit;
 
-	if (!rule->has_cap_document)
+	if (!rule->has_cap_document && !match->limited)
 		return given;
-	cap = loyalty_rational(loyalty_points_numeric(rule->cap_document), loyalty_num_int(1));
+	limit = match->limited ? match->allowed : rule->cap_document;
+	if (rule->has_cap_document)
+		limit = Min(limit, rule->cap_document);
+	cap = loyalty_rational(loyalty_points_numeric(limit), loyalty_num_int(1));
 	over = loyalty_rational_sub(given, cap);
-	if (loyalty_rational_sign(over) <= 0)
-		return given;
-	explain_text(w, rule, NULL,
-				 psprintf("no more than %s for one document", loyalty_num_text(loyalty_num_trim(cap.num))),
-				 loyalty_num_neg(loyalty_rational_numeric(over, 6)));
-	return cap;
+	if (loyalty_rational_sign(over) > 0)
+	{
+		explain_text(w, rule, NULL,
+					 psprintf("no more than %s %s", loyalty_num_text(loyalty_num_trim(cap.num)),
+							  rule->has_cap_document && limit == rule->cap_document ? "for one document" :
+							  "left by its caps"),
+					 loyalty_num_neg(loyalty_rational_numeric(over, 6)));
+		given = cap;
+	}
+	/* what counts against caps is what the whole document was given */
+	if (w->basket->whole)
+		match->given = loyalty_points_round(given, 1, ROUND_DOWN, false);
+	return given;
 }
 
 static char *
@@ -299,7 +310,7 @@ is_simple(List *matches)
 		LoyaltyMatch *match = lfirst(lc);
 
 		if (match->rule->kind != RULE_AMOUNT || match->nlines >= 0 || match->provisos != NULL ||
-			match->rule->has_cap_document || !match->rule->multiplied)
+			match->rule->has_cap_document || match->limited || !match->rule->multiplied)
 			return false;
 	}
 	return true;
@@ -346,6 +357,7 @@ static void
 award_fully(Work *w, List *matches)
 {
 	bool	   *excluded = palloc0(sizeof(bool) * (w->basket->n + 1));
+	LoyaltyRational given;
 	ListCell   *lc;
 
 	foreach(lc, matches)
@@ -364,16 +376,16 @@ award_fully(Work *w, List *matches)
 	foreach(lc, matches)
 	{
 		LoyaltyMatch *match = lfirst(lc);
-		LoyaltyRational given;
 		LoyaltyRational *line_points = w->line_points;
 
 		if (match->cut)
 		{
+			match->given = 0;
 			explain_text(w, match->rule, NULL, limit_text(match->rule), loyalty_num_int(0));
 			continue;
 		}
 		/* what is capped is one sum, which cannot be told apart by lines */
-		if (match->rule->has_cap_document && w->by_line)
+		if ((match->rule->has_cap_document || match->limited) && w->by_line)
 		{
 			w->line_points = palloc(sizeof(LoyaltyRational) * (w->basket->n + 1));
 			memcpy(w->line_points, line_points, sizeof(LoyaltyRational) * w->basket->n);
@@ -386,6 +398,23 @@ award_fully(Work *w, List *matches)
 			continue;
 		w->line_points = line_points;
 		w->points = loyalty_rational_add(w->points, capped(w, match, given));
+	}
+	/* limits on everything come last; what they leave is no line's */
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+		bool		holds = false;
+
+		if (match->rule->kind != RULE_CAP)
+			continue;
+		for (int i = 0; i < w->basket->n && !holds; i++)
+			holds = covers(w, match, i);
+		if (!holds)
+			continue;
+		given = capped(w, match, w->points);
+		for (int i = 0; w->by_line && given.num != w->points.num && i < w->basket->n; i++)
+			w->line_points[i] = loyalty_rational_int(0);
+		w->points = given;
 	}
 }
 

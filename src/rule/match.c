@@ -465,15 +465,42 @@ match_lines(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyRuleCode *code, Li
 	}
 }
 
+static int
+int_of(JsonbValue *v)
+{
+	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(v->val.numeric)));
+}
+
+static LoyaltyMatch *
+match_of(List *matches, LoyaltyRule *rule)
+{
+	ListCell   *lc;
+
+	foreach(lc, matches)
+		if (((LoyaltyMatch *) lfirst(lc))->rule == rule)
+			return lfirst(lc);
+	return NULL;
+}
+
+static bool
+asks_history(LoyaltyRuleCode *code)
+{
+	return code->condition != NULL && code->condition->uses_history;
+}
+
 /*
  * The rules that hold for a document (of LoyaltyMatch *), highest priority
  * first.  A return that is linked to no sale takes what goods would have
  * earned: no bonus is asked for.
+ *
+ * With as_of, only rules that ask for earlier purchases, and were in force
+ * then, are asked again; of all others what was found then is kept.
  */
 List *
-loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
+loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, TimestampTz as_of)
 {
 	List	   *matches = NIL;
+	ListCell   *lc;
 	bool		filled = false;
 	bool		is_return = loyalty_num_sign(q->claim->gross) < 0;
 
@@ -483,8 +510,15 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 		LoyaltyRule *rule = code->rule;
 		LoyaltyMatch *match;
 
+		if (as_of != 0 && !(asks_history(code) && rule->changed_at <= as_of))
+		{
+			match = match_of(kept, rule);
+			if (match != NULL)
+				matches = lappend(matches, match);
+			continue;
+		}
 		if (q->facts->date < rule->valid_from || q->facts->date > rule->valid_to || code->elsewhere ||
-			(is_return && rule->kind == RULE_BONUS) ||
+			(is_return && (rule->kind == RULE_BONUS || rule->kind == RULE_CAP)) ||
 			(rule->event != NULL && strcmp(rule->event, q->facts->event->kind) != 0))
 			continue;
 		if (code->error != NULL)
@@ -530,12 +564,98 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 		}
 		matches = lappend(matches, match);
 	}
+	/* and what held of rules that are not in force any more */
+	foreach(lc, kept)
+		if (as_of != 0 && !((LoyaltyMatch *) lfirst(lc))->rule->current)
+			matches = lappend(matches, lfirst(lc));
 	return matches;
 }
 
 /* ----------------------------------------------------------------
+ *		what rules with caps gave
+ * ----------------------------------------------------------------
+ */
+
+List *
+loyalty_given(List *matches)
+{
+	List	   *list = NIL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+		LoyaltyGiven *given;
+
+		if (!match->rule->capped || match->given == 0)
+			continue;
+		given = palloc(sizeof(LoyaltyGiven));
+		given->rule = match->rule->name;
+		given->points = match->given;
+		list = lappend(list, given);
+	}
+	return list;
+}
+
+List *
+loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen)
+{
+	List	   *list = NIL;
+
+	for (int i = 0; i < (int) JB_ROOT_COUNT(frozen); i++)
+	{
+		JsonbValue *object = getIthJsonbValueFromContainer(&frozen->root, i);
+		JsonbValue *v = getKeyJsonValueFromContainer(object->val.binary.data, "given", 5, NULL);
+		LoyaltyGiven *given;
+
+		if (v == NULL)
+			continue;
+		given = palloc(sizeof(LoyaltyGiven));
+		given->points = loyalty_points_from_numeric(v->val.numeric);
+		given->rule = loyalty_rule_by_id(program, int_of(getKeyJsonValueFromContainer(object->val.binary.data, "rule", 4, NULL)))->name;
+		list = lappend(list, given);
+	}
+	return list;
+}
+
+List *
+loyalty_copy_given(List *given)
+{
+	List	   *copy = NIL;
+	ListCell   *lc;
+
+	foreach(lc, given)
+	{
+		LoyaltyGiven *g = palloc(sizeof(LoyaltyGiven));
+
+		*g = *(LoyaltyGiven *) lfirst(lc);
+		copy = lappend(copy, g);
+	}
+	return copy;
+}
+
+bool
+loyalty_same_given(List *a, List *b)
+{
+	ListCell   *x;
+	ListCell   *y;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(x, a, y, b)
+	{
+		LoyaltyGiven *g = lfirst(x);
+		LoyaltyGiven *h = lfirst(y);
+
+		if (g->points != h->points || strcmp(g->rule, h->rule) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* ----------------------------------------------------------------
  *		frozen: document.rules, and where that does not say it all
- *		document.matches, an array of {rule, lines, while, cut}
+ *		document.matches, an array of {rule, lines, while, cut, allowed, given}
  * ----------------------------------------------------------------
  */
 
@@ -576,6 +696,17 @@ push_text(JsonbParseState **state, const char *text)
 	(void) pushJsonbValue(state, WJB_ELEM, &v);
 }
 
+static void
+push_points(JsonbParseState **state, const char *name, Points points)
+{
+	JsonbValue	v;
+
+	push_key(state, name);
+	v.type = jbvNumeric;
+	v.val.numeric = loyalty_num_trim(loyalty_points_numeric(points));
+	(void) pushJsonbValue(state, WJB_VALUE, &v);
+}
+
 /*
  * NULL if all hold for the whole document whatever is left of it: then the
  * rules say it all.
@@ -592,7 +723,7 @@ loyalty_freeze_matches(List *matches)
 		LoyaltyMatch *match = lfirst(lc);
 		int			n = Max(match->nlines, 1);
 
-		if (match->nlines < 0 && match->provisos == NULL && !match->cut)
+		if (match->nlines < 0 && match->provisos == NULL && !match->cut && !match->limited)
 			continue;
 		if (!any)
 			(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
@@ -625,6 +756,11 @@ loyalty_freeze_matches(List *matches)
 			push_key(&state, "cut");
 			(void) pushJsonbValue(&state, WJB_VALUE, &v);
 		}
+		if (match->limited)
+		{
+			push_points(&state, "allowed", match->allowed);
+			push_points(&state, "given", match->given);
+		}
 		(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	}
 	return any ? JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL)) : NULL;
@@ -640,12 +776,6 @@ array_of(JsonbValue *object, const char *name, int *n)
 		return NULL;
 	*n = JsonContainerSize(v->val.binary.data);
 	return v->val.binary.data;
-}
-
-static int
-int_of(JsonbValue *v)
-{
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(v->val.numeric)));
 }
 
 /*
@@ -670,6 +800,7 @@ loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Json
 		JsonbValue *object = getIthJsonbValueFromContainer(&frozen->root, i);
 		int			id = int_of(getKeyJsonValueFromContainer(object->val.binary.data, "rule", 4, NULL));
 		JsonbContainer *array;
+		JsonbValue *limit;
 		int			n;
 
 		foreach(lc, matches)
@@ -686,6 +817,14 @@ loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Json
 				match->lines = palloc(sizeof(int) * Max(n, 1));
 				for (int l = 0; l < n; l++)
 					match->lines[l] = int_of(getIthJsonbValueFromContainer(array, l));
+			}
+			limit = getKeyJsonValueFromContainer(object->val.binary.data, "allowed", 7, NULL);
+			if (limit != NULL)
+			{
+				match->limited = true;
+				match->allowed = loyalty_points_from_numeric(limit->val.numeric);
+				limit = getKeyJsonValueFromContainer(object->val.binary.data, "given", 5, NULL);
+				match->given = loyalty_points_from_numeric(limit->val.numeric);
 			}
 			array = array_of(object, "while", &n);
 			if (array != NULL)

@@ -29,6 +29,7 @@ static LoyaltyPlan plan_tiers = {
 static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
+	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
 	" event, COALESCE(limit_count, 0), limit_period, needs_approval"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
@@ -51,10 +52,25 @@ rounding_of(const char *word)
 	return ROUND_DOWN;
 }
 
+/*
+ * May a condition ask for earlier purchases?  Only the compiler knows for
+ * sure; rather too often than too rarely.
+ */
+static bool
+may_ask_history(const char *condition)
+{
+	static const char *const names[] = {"purchase", "lifetime_", "year_", "month_", "cycle_days"};
+
+	for (int i = 0; condition != NULL && i < (int) lengthof(names); i++)
+		if (strstr(condition, names[i]) != NULL)
+			return true;
+	return false;
+}
+
 static LoyaltyRuleKind
 kind_of(const char *word)
 {
-	static const char *const words[] = {"amount", "unit", "bonus", "multiplier", "exclusion"};
+	static const char *const words[] = {"amount", "unit", "bonus", "multiplier", "exclusion", "cap"};
 
 	for (int i = 0; i < (int) lengthof(words); i++)
 		if (strcmp(word, words[i]) == 0)
@@ -202,11 +218,25 @@ loyalty_load_programs(void)
 			cap = loyalty_spi_datum(i, 18, &isnull);
 			r->has_cap_document = !isnull;
 			r->cap_document = isnull ? 0 : loyalty_points_from_datum(cap);
-			r->event = loyalty_spi_text(i, 19);
-			r->limit_count = int_column(i, 20);
+			for (int period = 0; period < LOYALTY_NPERIODS; period++)
+			{
+				cap = loyalty_spi_datum(i, 19 + period, &isnull);
+				r->has_cap[period] = !isnull;
+				r->cap[period] = isnull ? 0 : loyalty_points_from_datum(cap);
+				r->capped |= !isnull;
+			}
+			cap = loyalty_spi_datum(i, 24, &isnull);
+			r->has_budget = !isnull;
+			r->budget = isnull ? 0 : loyalty_points_from_datum(cap);
+			r->capped |= !isnull;
+			r->changed_at = DatumGetTimestampTz(loyalty_spi_datum(i, 25, &isnull));
+			r->asks_history = may_ask_history(r->condition);
+			p->keeps_history |= r->current && (r->capped || r->asks_history);
+			r->event = loyalty_spi_text(i, 26);
+			r->limit_count = int_column(i, 27);
 			if (r->limit_count > 0)
-				r->limit_period = period_of(loyalty_spi_text(i, 21));
-			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 22, &isnull));
+				r->limit_period = period_of(loyalty_spi_text(i, 28));
+			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));
 			p->refers |= r->event != NULL &&
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);

@@ -31,7 +31,8 @@ typedef enum LoyaltyRuleKind
 	RULE_UNIT,					/* points per unit of quantity */
 	RULE_BONUS,					/* points once per document, or per line */
 	RULE_MULTIPLIER,			/* a factor on what amount and unit rules give */
-	RULE_EXCLUSION				/* what it covers earns nothing */
+	RULE_EXCLUSION,				/* what it covers earns nothing */
+	RULE_CAP					/* gives nothing, but limits what all others give */
 } LoyaltyRuleKind;
 
 /* periods of a member within which a rule gives no more than its cap */
@@ -63,6 +64,13 @@ typedef struct LoyaltyRule
 	int32		priority;
 	bool		has_cap_document;
 	Points		cap_document;
+	bool		capped;			/* per period of a member, or by a budget */
+	bool		has_cap[LOYALTY_NPERIODS];
+	Points		cap[LOYALTY_NPERIODS];
+	bool		has_budget;
+	Points		budget;			/* of all members together */
+	bool		asks_history;	/* its condition may look at earlier purchases */
+	TimestampTz changed_at;		/* when this version was written */
 	char	   *event;			/* kind of event it is for, NULL for documents */
 	int32		limit_count;	/* events of a member it rewards per period, 0 for all */
 	LoyaltyPeriod limit_period;
@@ -130,6 +138,7 @@ typedef struct LoyaltyProgram
 	DateADT		valid_to;
 	List	   *tiers;			/* of LoyaltyTier *, ascending threshold */
 	List	   *rules;			/* of LoyaltyRule *, every version, in order of id */
+	bool		keeps_history;	/* a rule in force asks what was bought before */
 	int			ncategories;
 	LoyaltyCategory *categories;	/* in the order of their names */
 } LoyaltyProgram;
@@ -166,7 +175,17 @@ typedef struct LoyaltyMatch
 	int		   *lines;			/* their numbers, ascending */
 	char	  **provisos;		/* holds while this is true of what is left; NULL: anyway */
 	bool		cut;			/* but gives nothing: its limit is reached */
+	bool		limited;		/* by a cap per period or a budget */
+	Points		allowed;		/* then no more than this */
+	Points		given;			/* for the whole document, in hundredths cut off */
 } LoyaltyMatch;
+
+/* points that a rule with caps gave for a document */
+typedef struct LoyaltyGiven
+{
+	char	   *rule;
+	Points		points;
+} LoyaltyGiven;
 
 /* a line (or a document without lines) as it goes into the award */
 typedef struct LoyaltyBasis

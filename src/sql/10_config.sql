@@ -66,7 +66,7 @@ CREATE TABLE loyalty.rule (
 	name            text NOT NULL,
 	version         integer NOT NULL DEFAULT 1,
 	kind            text NOT NULL DEFAULT 'amount'
-		CHECK (kind IN ('amount', 'unit', 'bonus', 'multiplier', 'exclusion')),
+		CHECK (kind IN ('amount', 'unit', 'bonus', 'multiplier', 'exclusion', 'cap')),
 	points          numeric CHECK (points >= 0 AND points < 'Infinity'),
 	per_amount      numeric CHECK (per_amount > 0 AND per_amount < 'Infinity'),
 	factor          numeric CHECK (factor >= 0 AND factor < 'Infinity'),
@@ -78,6 +78,12 @@ CREATE TABLE loyalty.rule (
 	exclusive_group text,
 	priority        integer NOT NULL DEFAULT 0,
 	cap_document    numeric(18,2) CHECK (cap_document >= 0),
+	cap_day         numeric(18,2) CHECK (cap_day >= 0),
+	cap_week        numeric(18,2) CHECK (cap_week >= 0),
+	cap_month       numeric(18,2) CHECK (cap_month >= 0),
+	cap_year        numeric(18,2) CHECK (cap_year >= 0),
+	cap_lifetime    numeric(18,2) CHECK (cap_lifetime >= 0),
+	budget          numeric(18,2) CHECK (budget >= 0),
 	event           text,
 	limit_count     integer CHECK (limit_count > 0),
 	limit_period    text CHECK (limit_period IN ('day', 'week', 'month', 'year', 'lifetime')),
@@ -93,6 +99,7 @@ CREATE TABLE loyalty.rule (
 	CHECK (valid_from <= valid_to),
 	CHECK (CASE kind WHEN 'multiplier' THEN factor IS NOT NULL AND points IS NULL
 		WHEN 'exclusion' THEN points IS NULL AND factor IS NULL
+		WHEN 'cap' THEN points IS NULL AND factor IS NULL
 		ELSE points IS NOT NULL AND factor IS NULL END),
 	CHECK ((kind IN ('amount', 'unit')) = (per_amount IS NOT NULL)),
 	CHECK (event IS NULL OR (kind IN ('bonus', 'multiplier', 'exclusion') AND applies_to = 'document' AND source IS NULL)),
@@ -104,7 +111,7 @@ COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
 COMMENT ON COLUMN loyalty.rule.program_id IS 'programme the rule belongs to';
 COMMENT ON COLUMN loyalty.rule.name IS 'name of the rule';
 COMMENT ON COLUMN loyalty.rule.version IS 'version of the rule, counted from 1';
-COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing';
+COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give';
 COMMENT ON COLUMN loyalty.rule.points IS 'points given per per_amount, or once by a bonus';
 COMMENT ON COLUMN loyalty.rule.per_amount IS 'amount of money, or number of units, that gives the points: 1 point per 300 is points 1, per_amount 300';
 COMMENT ON COLUMN loyalty.rule.factor IS 'factor of a multiplier; how several combine is the programme''s stacking';
@@ -116,6 +123,12 @@ COMMENT ON COLUMN loyalty.rule.source IS 'the only source whose documents it is 
 COMMENT ON COLUMN loyalty.rule.exclusive_group IS 'of the rules of a group that hold, only the one with the highest priority counts';
 COMMENT ON COLUMN loyalty.rule.priority IS 'higher comes first';
 COMMENT ON COLUMN loyalty.rule.cap_document IS 'most points the rule gives for one document';
+COMMENT ON COLUMN loyalty.rule.cap_day IS 'most points the rule gives a member in one day (programme time)';
+COMMENT ON COLUMN loyalty.rule.cap_week IS 'most points the rule gives a member in one week, Monday to Sunday';
+COMMENT ON COLUMN loyalty.rule.cap_month IS 'most points the rule gives a member in one calendar month';
+COMMENT ON COLUMN loyalty.rule.cap_year IS 'most points the rule gives a member in one calendar year';
+COMMENT ON COLUMN loyalty.rule.cap_lifetime IS 'most points the rule gives a member at all';
+COMMENT ON COLUMN loyalty.rule.budget IS 'most points the rule gives to all members together; loyalty.budget has what is used';
 COMMENT ON COLUMN loyalty.rule.event IS 'kind of event the rule is for; NULL: documents';
 COMMENT ON COLUMN loyalty.rule.limit_count IS 'number of events of a member that the rule rewards within limit_period; NULL: all';
 COMMENT ON COLUMN loyalty.rule.limit_period IS 'day, week (from Monday), month or year in programme time, or lifetime';

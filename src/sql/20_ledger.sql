@@ -53,6 +53,7 @@ CREATE TABLE loyalty.document (
 	rules           integer[],
 	matches         jsonb,
 	seen            bigint[],
+	priced_at       timestamptz,
 	qualifying      numeric NOT NULL DEFAULT 0,
 	overcredited    numeric NOT NULL DEFAULT 0,
 	points          numeric(18,2) NOT NULL DEFAULT 0,
@@ -84,8 +85,9 @@ COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the memb
 COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
 COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
-COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, or is cut off by its limit: {rule, lines (counted from 0), while, cut}';
+COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, beyond its limit, or within caps: {rule, lines (counted from 0), while, cut, allowed and given (points, where caps or a budget limit it)}';
 COMMENT ON COLUMN loyalty.document.seen IS 'columns of the ERP''s rows that conditions looked at, and their values, as hashes: if one changes, the document is priced again';
+COMMENT ON COLUMN loyalty.document.priced_at IS 'when its rules were chosen';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
 COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
 COMMENT ON COLUMN loyalty.document.points IS 'points booked for the document, net';
@@ -118,6 +120,17 @@ COMMENT ON COLUMN loyalty.entry.expires_on IS 'last day of the lot that the entr
 COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry';
 COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry';
 COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row';
+
+CREATE TABLE loyalty.budget (
+	program_id      integer NOT NULL,
+	rule            text NOT NULL,
+	used            numeric(18,2) NOT NULL DEFAULT 0,
+	PRIMARY KEY (program_id, rule)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE loyalty.budget IS 'what rules with a budget have given so far';
+COMMENT ON COLUMN loyalty.budget.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.budget.rule IS 'name of the rule, in all its versions';
+COMMENT ON COLUMN loyalty.budget.used IS 'points given by it to documents that count';
 
 -- Most lots are only looked at when points are spent, taken back or expire, so
 -- they are written then, or some dozens at a time: until that moment an entry
@@ -204,6 +217,10 @@ CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.entry
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.entry
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.budget
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.budget
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
 CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.stored_lot
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.stored_lot
@@ -220,6 +237,8 @@ ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.budget ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.budget ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard;

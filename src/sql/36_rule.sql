@@ -72,6 +72,8 @@ CREATE FUNCTION loyalty.set_rule(
 	kind text DEFAULT 'amount', factor numeric DEFAULT NULL, condition text DEFAULT NULL,
 	source text DEFAULT NULL, multiplied boolean DEFAULT NULL, exclusive_group text DEFAULT NULL,
 	priority integer DEFAULT 0, cap_document numeric DEFAULT NULL,
+	cap_day numeric DEFAULT NULL, cap_week numeric DEFAULT NULL, cap_month numeric DEFAULT NULL,
+	cap_year numeric DEFAULT NULL, cap_lifetime numeric DEFAULT NULL, budget numeric DEFAULT NULL,
 	event text DEFAULT NULL, limit_count integer DEFAULT NULL, limit_period text DEFAULT NULL,
 	needs_approval boolean DEFAULT false)
 RETURNS integer
@@ -81,12 +83,15 @@ DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_version integer;
 	v_other text;
+	v_cap text;
+	v_points numeric;
+	v_caps integer := 0;
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
 		RAISE EXCEPTION 'a rule needs a name' USING ERRCODE = '22023';
 	END IF;
-	PERFORM loyalty.check_choice('kind', kind, ARRAY['amount', 'unit', 'bonus', 'multiplier', 'exclusion']);
+	PERFORM loyalty.check_choice('kind', kind, ARRAY['amount', 'unit', 'bonus', 'multiplier', 'exclusion', 'cap']);
 	IF kind IN ('amount', 'unit', 'bonus') THEN
 		PERFORM loyalty.check_number('points', points, false);
 	ELSIF points IS NOT NULL THEN
@@ -111,12 +116,19 @@ BEGIN
 	PERFORM loyalty.check_choice('mode', mode, ARRAY['proportional', 'step']);
 	PERFORM loyalty.check_choice('applies_to', applies_to, ARRAY['document', 'line']);
 	PERFORM loyalty.check_period(valid_from, valid_to);
-	IF cap_document IS NOT NULL THEN
-		PERFORM loyalty.check_number('cap_document', cap_document, false);
-		IF kind NOT IN ('amount', 'unit', 'bonus') THEN
+	FOR v_cap, v_points IN VALUES ('cap_document', cap_document), ('cap_day', cap_day), ('cap_week', cap_week),
+			('cap_month', cap_month), ('cap_year', cap_year), ('cap_lifetime', cap_lifetime), ('budget', budget) LOOP
+		CONTINUE WHEN v_points IS NULL;
+		v_caps := v_caps + 1;
+		PERFORM loyalty.check_number(v_cap, v_points, false);
+		IF kind IN ('multiplier', 'exclusion') THEN
 			RAISE EXCEPTION 'a rule of kind % gives no points that could be capped', kind
-				USING ERRCODE = '22023', HINT = 'Put the cap on the rules that give points.';
+				USING ERRCODE = '22023', HINT = 'Put ' || v_cap || ' on the rules that give points, or on one of kind cap.';
 		END IF;
+	END LOOP;
+	IF kind = 'cap' AND v_caps = 0 THEN
+		RAISE EXCEPTION 'a rule of kind cap needs a cap'
+			USING ERRCODE = '22023', HINT = 'Give cap_document, cap_day, cap_week, cap_month, cap_year, cap_lifetime or budget.';
 	END IF;
 	IF priority IS NULL THEN
 		RAISE EXCEPTION 'priority cannot be NULL' USING ERRCODE = '22004';
@@ -157,16 +169,21 @@ BEGIN
 	UPDATE loyalty.rule r SET is_current = false, ended_at = now(), ended_by = session_user
 		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current;
 	INSERT INTO loyalty.rule AS r (program_id, name, version, kind, points, per_amount, factor, mode, applies_to,
-			multiplied, condition, source, exclusive_group, priority, cap_document, valid_from, valid_to,
+			multiplied, condition, source, exclusive_group, priority, cap_document, cap_day, cap_week, cap_month,
+			cap_year, cap_lifetime, budget, valid_from, valid_to,
 			event, limit_count, limit_period, needs_approval)
 		VALUES (v_program, name, v_version, kind, points, per_amount, factor, mode, applies_to,
 			coalesce(multiplied, kind <> 'bonus'), condition, source, exclusive_group, priority, cap_document,
-			valid_from, valid_to, event, limit_count, limit_period, coalesce(needs_approval, false))
+			cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, valid_from, valid_to,
+			event, limit_count, limit_period, coalesce(needs_approval, false))
 		RETURNING r.rule_id INTO v_id;
+	IF budget IS NOT NULL THEN
+		INSERT INTO loyalty.budget (program_id, rule) VALUES (v_program, name) ON CONFLICT DO NOTHING;
+	END IF;
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, text, integer, text, boolean) IS
+COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, integer, text, boolean) IS
 'creates a rule, or a new version of it: see the columns of loyalty.rule; documents that are booked keep their version';
 
 CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void

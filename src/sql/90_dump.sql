@@ -12,6 +12,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.source_source_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.document', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.budget', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.stored_lot', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pending', '');
