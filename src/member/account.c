@@ -59,16 +59,20 @@ required_text(FunctionCallInfo fcinfo, int n, const char *name)
 int64
 loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined)
 {
-	for (int salt = 0;; salt++)
+	/* a snapshot that sees an old version of the row must not try to insert it */
+	int64		number = loyalty_find_member(program, customer);
+
+	for (int salt = 0; number == 0; salt++)
 	{
-		int64		number = loyalty_member_number(program, customer, salt);
 		LoyaltyMember *m;
 
+		number = loyalty_member_number(program, customer, salt);
 		loyalty_enrol_members(&program, &number, &customer, &joined, 1);
 		m = loyalty_read_member(number);
-		if (m != NULL && m->program->id == program->id && strcmp(m->customer, customer) == 0)
-			return number;
+		if (m == NULL || m->program->id != program->id || strcmp(m->customer, customer) != 0)
+			number = 0;
 	}
+	return number;
 }
 
 /*
