@@ -128,7 +128,7 @@ sub books_ok
 			FROM loyalty.document d
 				JOIN loyalty.source s USING (source_id)
 				JOIN loyalty.member m USING (member_id)
-			WHERE d.state = 'booked'
+			WHERE d.state = 'booked' AND d.kind <> 'event'
 		)
 		SELECT * FROM erp FULL JOIN books USING (source, doc_key)
 		WHERE (erp.customer, erp.gross) IS DISTINCT FROM (books.customer, books.gross)
@@ -146,12 +146,13 @@ sub ledger
 
 	return sql_as($node, $db, $user, q{
 		SELECT 'member', m.* FROM loyalty.member m ORDER BY m.member_id;
-		SELECT 'document', to_jsonb(d) - 'booked_at' FROM loyalty.document d
+		SELECT 'document', to_jsonb(d) - 'booked_at' - 'priced_at' FROM loyalty.document d
 			ORDER BY d.source_id, d.doc_key, d.member_id, d.root_source_id, d.root_key;
 		SELECT 'entry', to_jsonb(e) - 'recorded_at' FROM loyalty.entry e ORDER BY e.member_id, e.seq;
 		SELECT 'lot', l.* FROM loyalty.lot l ORDER BY l.member_id, l.seq;
 		SELECT 'allocation', a.* FROM loyalty.allocation a ORDER BY a.member_id, a.entry_seq, a.lot_seq;
 		SELECT 'pending', p.source_id, p.doc_key, p.reason, p.sqlstate FROM loyalty.pending p ORDER BY p.source_id, p.doc_key;
+		SELECT 'event', to_jsonb(e) - 'recorded_at' - 'decided_at' FROM loyalty.event e ORDER BY e.member_id, e.event_key;
 		SELECT 'program', p.* FROM loyalty.program p ORDER BY 2;
 		SELECT 'tier', t.* FROM loyalty.tier t ORDER BY 2;
 		SELECT 'rule', r.* FROM loyalty.rule r ORDER BY 2;

@@ -36,6 +36,25 @@ my $life = q{
 	SELECT setval(pg_get_serial_sequence('invoice', 'id'), 1000), setval(pg_get_serial_sequence('invoice_line', 'id'), 1000);
 };
 
+# events in every state, one beyond its limit, and both sides of a referral
+my $events = q{
+	SELECT loyalty.set_rule('club', 'review', points => 20, kind => 'bonus', event => 'review', limit_count => 1, limit_period => 'month');
+	SELECT loyalty.set_rule('club', 'share', points => 10, kind => 'bonus', event => 'share', needs_approval => true);
+	SELECT loyalty.set_rule('club', 'friend', points => 30, kind => 'bonus', event => 'referral');
+	SELECT loyalty.set_rule('club', 'referrer', points => 40, kind => 'bonus', event => 'referrer');
+	SELECT loyalty.record_event('club', 'C' || 1 + n % 3, 'review', 'P' || n, '2024-03-01 10:00+01'::timestamptz + n * interval '9 days') FROM generate_series(1, 12) n;
+	SELECT loyalty.record_event('club', 'C1', 'share', 'post ' || n, '2024-04-01 10:00+02') FROM generate_series(1, 3) n;
+	SELECT loyalty.approve_event('club', 'C1', 'share:post 1'), loyalty.reject_event('club', 'C1', 'share:post 2');
+	SELECT loyalty.revoke_event('club', 'C2', 'review:P1');
+	SELECT loyalty.record_event('club', 'C1', 'referral', 'C2', '2024-01-01 10:00+01'), loyalty.record_event('club', 'C15', 'referral', 'C2', '2024-04-01 10:00+02');
+};
+my $more_events = q{
+	SELECT loyalty.record_event('club', 'C1', 'review', 'P3', '2024-03-28 10:00+01');
+	SELECT loyalty.record_event('club', 'C1', 'review', 'P99', '2024-04-01 10:00+02', '{"stars": 5}');
+	SELECT loyalty.approve_event('club', 'C1', 'share:post 3');
+	SELECT loyalty.revoke_event('club', 'C1', 'referral:C2');
+};
+
 # a document whose mapping fails: it waits, in the dump as well
 my $parked = q{
 	ALTER TABLE "tabPOS Ticket" RENAME "Total" TO "Sum";
@@ -54,7 +73,7 @@ my $more = q{
 	INSERT INTO invoice (customer, day, refund_of) VALUES ('C3', '2024-06-02', 12);
 	INSERT INTO invoice_line (invoice, product, amount) VALUES (1003, 'P1', -200);
 	DELETE FROM invoice WHERE id = 30;
-	INSERT INTO "tabPOS Ticket" VALUES ('ACME', 10, 'C7', '2024-06-01 11:00:00+00', 6000);
+	INSERT INTO "tabPOS Ticket" VALUES ('ACME', 10, 'C7', '2024-06-01 11:00:00+00', 6000), ('ACME', 11, 'C15', '2024-06-02 11:00:00+00', 60);
 };
 my $configure = q{
 	SELECT loyalty.set_rule('club', 'base', points => 2, per_amount => 30);
@@ -131,6 +150,7 @@ sub goes_on
 	{
 		sql_as($node, $db, $admin, 'SELECT loyalty.retry_parked()');
 		sql_as($node, $db, $sales_user, $more);
+		sql_as($node, $db, $admin, $more_events);
 	}
 	same_books(ledger($node, $source), ledger($node, $target), "$name: earning goes on alike");
 	books_ok($node, $target, "$name, later");
@@ -152,6 +172,7 @@ $node->safe_psql('super_src', 'CREATE EXTENSION loyalty; SELECT loyalty.create_r
 create_shop($node, 'super_src');
 attach_shop($node, 'super_src');
 $node->safe_psql('super_src', $life);
+$node->safe_psql('super_src', $events);
 $node->safe_psql('super_src', $parked);
 books_ok($node, 'super_src', 'before', pending => 1, sources => ['invoice'], foreign => 1);
 is($node->safe_psql('super_src', 'SELECT doc_key, reason FROM loyalty.pending'),
@@ -177,6 +198,7 @@ sql_as($node, 'erp_src', 'erp', 'CREATE EXTENSION loyalty');
 create_shop($node, 'erp_src', 'erp');
 attach_shop($node, 'erp_src', 'erp');
 sql_as($node, 'erp_src', 'erp', $life);
+sql_as($node, 'erp_src', 'erp', $events);
 sql_as($node, 'erp_src', 'erp', $parked);
 dump_and_restore('erp', 'erp_src', 'erp_dst', 'erp', 'erp', 'erp', '-Fc');
 dump_and_restore('erp, plain', 'erp_src', 'erp_plain', 'erp', 'erp', 'erp', '-Fp');
@@ -189,6 +211,7 @@ $node->safe_psql('mixed_src', 'GRANT CREATE ON SCHEMA public TO erp; CREATE EXTE
 create_shop($node, 'mixed_src', 'erp');
 attach_shop($node, 'mixed_src');
 sql_as($node, 'mixed_src', 'erp', $life);
+$node->safe_psql('mixed_src', $events);
 sql_as($node, 'mixed_src', 'erp', $parked);
 dump_and_restore('tables of erp', 'mixed_src', 'mixed_dst', undef, 'erp', undef, '-Fc');
 goes_on('tables of erp', 'mixed_src', 'mixed_dst', 'erp');

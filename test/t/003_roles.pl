@@ -133,10 +133,30 @@ foreach my $role ('loyalty_clerk', 'loyalty_bi', 'loyalty_erp', 'loyalty_manager
 {
 	is( $node->safe_psql('postgres', qq{SELECT c.oid::regclass FROM pg_class c
 			WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'p')
-				AND c.relname IN ('member', 'document', 'entry', 'stored_lot', 'allocation')
+				AND c.relname IN ('member', 'document', 'entry', 'stored_lot', 'allocation', 'event')
 				AND has_table_privilege('$role', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')}),
 		'', "$role may not write into the books");
 }
+
+# a clerk records events, a manager decides on them
+$node->safe_psql('postgres', q{
+	CREATE ROLE clerk LOGIN IN ROLE loyalty_clerk;
+	CREATE ROLE manager LOGIN IN ROLE loyalty_manager;
+	SELECT loyalty.set_rule('club', 'share', points => 10, kind => 'bonus', event => 'share', needs_approval => true);
+});
+is(sql_as($node, 'postgres', 'clerk', q{SELECT state, pending FROM loyalty.record_event('club', 'C1', 'share', 'a')}),
+	'pending|10.00', 'a clerk may record an event');
+is(sql_as($node, 'postgres', 'clerk', q{SELECT event_key, state FROM loyalty.events('club', 'C1')}),
+	'share:a|pending', 'and see it');
+foreach my $function ('approve_event', 'reject_event', 'revoke_event')
+{
+	refused('clerk', "SELECT loyalty.$function('club', 'C1', 'share:a')", qr/permission denied/, "$function() by a clerk");
+}
+refused('clerk', q{UPDATE loyalty.event SET state = 'counted'}, qr/permission denied/, 'an event by hand');
+refused('mallory', q{SELECT loyalty.record_event('club', 'C1', 'share', 'b')}, qr/permission denied/, 'an event of nobody\'s');
+is(sql_as($node, 'postgres', 'manager', q{SELECT state, points FROM loyalty.approve_event('club', 'C1', 'share:a')}),
+	'counted|10.00', 'a manager may approve it');
+is($node->safe_psql('postgres', q{SELECT recorded_by, decided_by FROM loyalty.event}), 'clerk|manager', 'who did what is kept');
 
 # points cannot be forged with the trigger function
 refused('mallory', q{CREATE TRIGGER loyalty AFTER INSERT ON mallory.fake FOR EACH ROW EXECUTE FUNCTION loyalty.capture()},
@@ -167,7 +187,7 @@ refused('erp', q{UPDATE loyalty.member SET balance = 1000}, qr/permission denied
 foreach my $sql (
 	'UPDATE loyalty.entry SET points = points + 1', 'DELETE FROM loyalty.entry',
 	'TRUNCATE loyalty.entry', 'UPDATE loyalty.member SET balance = 1000',
-	'DELETE FROM loyalty.document', 'DELETE FROM loyalty.member', 'TRUNCATE loyalty.allocation, loyalty.stored_lot',
+	'DELETE FROM loyalty.document', 'DELETE FROM loyalty.member', 'DELETE FROM loyalty.event', q{UPDATE loyalty.event SET state = 'counted'}, 'TRUNCATE loyalty.allocation, loyalty.stored_lot',
 	'SET session_replication_role = replica; UPDATE loyalty.entry SET points = points + 1',
 	'SET session_replication_role = replica; TRUNCATE loyalty.member')
 {
