@@ -52,6 +52,7 @@ typedef struct LoyaltyDocument
 	bool		line_only;		/* only lines of it were written */
 	bool		fresh;
 	bool		unknown;		/* the books have no row of it */
+	bool		unmet;			/* who books another version of it meets us nowhere */
 	bool		force;			/* price again even if nothing changed */
 	bool		opening;		/* known, but earning nothing */
 	int			attempts;		/* how often it has failed before */

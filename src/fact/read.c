@@ -258,6 +258,12 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	SPI_freetuptable(table);
 }
 
+static bool
+infallible(LoyaltySource *source, LoyaltyItem item)
+{
+	return source->expr[item] == NULL || source->expr[item]->infallible;
+}
+
 /*
  * Whose was the document before the transaction changed it?  Somebody may be
  * booking that version right now; his member is the lock we meet at.
@@ -270,11 +276,18 @@ old_member(LoyaltyDocument *doc, LoyaltyMap *map)
 	bool	   *nulls;
 
 	/* that version may be the one that could not be read */
-	if (!doc->source->expr[ITEM_CUSTOMER]->infallible ||
-		(doc->source->expr[ITEM_RETURN_OF] != NULL && !doc->source->expr[ITEM_RETURN_OF]->infallible))
+	if (!infallible(doc->source, ITEM_CUSTOMER) || !infallible(doc->source, ITEM_RETURN_OF))
 		return 0;
 	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, &nulls);
+	/* a version that did not count is nobody's to book, unless by its lines */
+	if (!OidIsValid(doc->source->lines) && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
+		infallible(doc->source, ITEM_FILTER) &&
+		!DatumGetBool(loyalty_map_facts(map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
+	{
+		loyalty_resume(&save);
+		return 0;
+	}
+	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, 0, &nulls);
 	loyalty_resume(&save);
 	return member_of(doc->source, values, nulls);
 }
@@ -305,7 +318,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			if (again)
 				continue;
 			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-			values = loyalty_map_facts(map, doc->row, 0, &nulls);
+			values = loyalty_map_facts(map, doc->row, 0, 0, &nulls);
 			loyalty_resume(&save);
 			doc->facts = make_facts(doc->source, doc->key, values, nulls);
 		}

@@ -501,6 +501,8 @@ meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	lock(batch, &doc->old_member, 1);
+	entry = member_lookup(batch->members, doc->old_member);
+	doc->unmet = entry == NULL || entry->member == NULL;
 }
 
 static void

@@ -171,6 +171,7 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);
+extern void loyalty_queue_unmet(void);
 extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);

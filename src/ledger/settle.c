@@ -587,6 +587,15 @@ flush_round(int32 source_id)
 				enqueue(doc->source, doc->key);
 		}
 
+	/* those whose lock is not there to meet at are looked at again at the end */
+	foreach(lc, docs)
+	{
+		LoyaltyDocument *doc = lfirst(lc);
+
+		if (doc->unmet || (doc->line_only && doc->member_id == 0))
+			loyalty_touch_again(doc->source->id, doc->key, doc->row, doc->old, doc->map_id, doc->line_only);
+	}
+
 	/* parked documents of the members we hold anyway get another chance */
 	if (list_length(docs) <= 100 && !IsolationUsesXactSnapshot() && loyalty_anything_waits())
 	{
@@ -634,4 +643,29 @@ loyalty_flush_touched(int32 source_id)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return parked;
+}
+
+/*
+ * A transaction is prepared: what it could only look at once more at its end
+ * has to be looked at by somebody else, after that end.
+ */
+void
+loyalty_queue_unmet(void)
+{
+	LoyaltyTouched *touched;
+	int			n;
+
+	loyalty_recall_touched();
+	if (loyalty_touched_count() == 0)
+		return;
+	loyalty_config_pin();
+	touched = loyalty_take_touched(0, &n);
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltySource *source = loyalty_source_by_id(touched[i].source_id);
+
+		if (source != NULL)
+			enqueue(source, touched[i].key);
+	}
+	loyalty_config_unpin();
 }

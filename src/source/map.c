@@ -277,11 +277,11 @@ loyalty_map_by_id(uint32 id)
 }
 
 /*
- * Header facts of a captured row, in the order of LoyaltyFactColumn, from the
- * given one on; values live in the current context.
+ * Header facts of a captured row, in the order of LoyaltyFactColumn, from one
+ * to before another (0: to the last); values live in the current context.
  */
 Datum *
-loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls)
+loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls)
 {
 	int			nfacts = map->nfacts;
 	Datum	   *values = palloc(sizeof(Datum) * nfacts);
@@ -304,7 +304,7 @@ loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls)
 	}
 	ExecStoreVirtualTuple(slot);
 	map->econtext->ecxt_scantuple = slot;
-	for (int i = from; i < nfacts; i++)
+	for (int i = from; i < (to > 0 ? to : nfacts); i++)
 		values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
 	return values;
 }

@@ -216,7 +216,7 @@ extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const ch
 
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
-extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls);
+extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);
 extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */
@@ -224,6 +224,9 @@ extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kin
 						  MinimalTuple row, MinimalTuple old, uint32 map_id);
 extern int	loyalty_touched_count(void);
 extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
+extern void loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old,
+								uint32 map_id, bool line_only);
+extern void loyalty_recall_touched(void);
 extern void loyalty_forget_touched(void);
 extern void loyalty_touched_subabort(int level);
 extern void loyalty_touched_subcommit(int level);
