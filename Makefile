@@ -11,7 +11,7 @@ OBJS = \
 	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o \
 	src/fact/read.o src/fact/lines.o src/fact/claim.o \
 	src/rule/program.o src/rule/award.o \
-	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
+	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o src/ledger/dependant.o \
 	src/ledger/remaining.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
 	src/member/member.o src/member/account.o
 

@@ -70,6 +70,7 @@ typedef struct LoyaltyClaim
 {
 	LoyaltySource *root_source; /* NULL for none */
 	char	   *root_key;
+	bool		of_line;		/* root_key is a line that is not there (yet) */
 	Numeric		gross;
 	Numeric		paid;
 	int			nlines;
@@ -84,6 +85,7 @@ extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys
 
 /* claim.c */
 extern List *loyalty_split_document(LoyaltyDocument *doc);
+extern int32 loyalty_claim_source(LoyaltyClaim *claim);
 
 /* a document found in the ERP's table */
 typedef struct LoyaltyFound

@@ -411,7 +411,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 static LoyaltyFamily *
 root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 {
-	LoyaltyFamily *family = loyalty_family(batch, claim->root_source->id, claim->root_key);
+	LoyaltyFamily *family = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 
 	for (int depth = 0; depth < 32; depth++)
 	{
@@ -430,6 +430,27 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
 					doc->key, doc->source->name)));
 	return NULL;				/* keep compiler quiet */
+}
+
+/*
+ * Is this document a sale, or was it one when last it counted?
+ */
+static bool
+is_sale(LoyaltyFamily *family)
+{
+	LoyaltyPart *live = loyalty_live_part(family->parts);
+	ListCell   *lc;
+
+	if (live != NULL)
+		return loyalty_num_sign(live->gross) >= 0;
+	foreach(lc, family->parts)
+	{
+		LoyaltyPart *part = lfirst(lc);
+
+		if (part->root_source_id == 0)
+			return loyalty_num_sign(part->gross) >= 0;
+	}
+	return false;
 }
 
 /*
@@ -461,7 +482,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 
 			if (claim->root_source != NULL)
 			{
-				LoyaltyFamily *target = loyalty_family(batch, claim->root_source->id, claim->root_key);
+				LoyaltyFamily *target = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 				LoyaltyPart *sale;
 
 				/* what is returned comes before its return */
@@ -474,8 +495,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				{
 					sale = loyalty_live_part(root->parts);
 					/* a further charge on a sale is a sale */
-					if (sale != NULL && root == target && loyalty_num_sign(sale->gross) >= 0 &&
-						loyalty_num_sign(claim->gross) > 0)
+					if (root == target && is_sale(root) && loyalty_num_sign(claim->gross) > 0)
 						root = NULL;
 					else
 					{

@@ -22,7 +22,7 @@ typedef struct LoyaltyPart
 	int32		source_id;
 	char	   *key;
 	int64		member_id;		/* 0: waits for the sale it returns */
-	int32		root_source_id; /* 0 for none */
+	int32		root_source_id; /* 0 for none, below 0: the line root_key of that source */
 	char	   *root_key;
 	LoyaltyState state;
 	bool		is_return;
@@ -148,6 +148,9 @@ extern List *loyalty_sorted_returns(List *returns);
 
 /* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
+
+/* dependant.c */
+extern bool loyalty_add_dependants(LoyaltyBatch *batch);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,

@@ -114,7 +114,10 @@ loyalty_load_sources(List *programs)
 
 			if (links && (other->return_source_name != NULL ?
 						  strcmp(other->return_source_name, s->name) == 0 : other == s))
+			{
 				s->has_returns = true;
+				s->has_line_returns |= other->items[ITEM_LINE_RETURN_OF] != NULL;
+			}
 		}
 	}
 	return sources;

@@ -98,6 +98,7 @@ typedef struct LoyaltySource
 	LoyaltyUnlinked unlinked;
 	char	   *search_path;
 	bool		has_returns;	/* some source's returns may point at this one */
+	bool		has_line_returns;	/* ... at its lines */
 
 	/* compiled on first use */
 	LoyaltyExpression *expr[LOYALTY_NITEMS];
