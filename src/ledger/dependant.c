@@ -56,7 +56,8 @@ still_returns(LoyaltyDocument *doc, LoyaltyPart *part)
 
 		if (loyalty_claim_source(claim) == part->root_source_id &&
 			strcmp(claim->root_key, part->root_key) == 0 &&
-			loyalty_num_sign(claim->gross) == loyalty_num_sign(part->gross))
+			(loyalty_num_sign(part->gross) == 0 ||
+			 loyalty_num_sign(claim->gross) == loyalty_num_sign(part->gross)))
 			return true;
 	}
 	return false;
@@ -183,13 +184,12 @@ loyalty_add_dependants(LoyaltyBatch *batch)
 					add(batch, &added, other->source_id, other->key);
 			}
 		}
-		/* what is charged beyond it is a sale, once it is known to be one */
+		/* what is charged beyond it is a sale if this is one, else given back */
 		foreach(lc, own->returns)
 		{
 			LoyaltyPart *other = lfirst(lc);
 
-			if (other->state != STATE_WITHDRAWN && doc->facts != NULL && loyalty_num_sign(other->gross) > 0 &&
-				loyalty_num_sign(doc->facts->gross) >= 0)
+			if (other->state != STATE_WITHDRAWN && loyalty_num_sign(other->gross) >= 0)
 				add(batch, &added, other->source_id, other->key);
 		}
 		if (own->returns != NIL && doc->source->has_line_returns)

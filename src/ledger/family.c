@@ -433,27 +433,6 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 }
 
 /*
- * Is this document a sale, or was it one when last it counted?
- */
-static bool
-is_sale(LoyaltyFamily *family)
-{
-	LoyaltyPart *live = loyalty_live_part(family->parts);
-	ListCell   *lc;
-
-	if (live != NULL)
-		return loyalty_num_sign(live->gross) >= 0;
-	foreach(lc, family->parts)
-	{
-		LoyaltyPart *part = lfirst(lc);
-
-		if (part->root_source_id == 0)
-			return loyalty_num_sign(part->gross) >= 0;
-	}
-	return false;
-}
-
-/*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
  */
@@ -479,6 +458,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			LoyaltyClaim *claim = lfirst(lc);
 			LoyaltyFamily *root = NULL;
 			int64		member_id = doc->member_id;
+			LoyaltyFamily *charged = NULL;
 
 			if (claim->root_source != NULL)
 			{
@@ -495,19 +475,28 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				{
 					sale = loyalty_live_part(root->parts);
 					/* a further charge on a sale is a sale */
-					if (root == target && is_sale(root) && loyalty_num_sign(claim->gross) > 0)
-						root = NULL;
-					else
+					if (root == target && sale != NULL && loyalty_num_sign(sale->gross) >= 0 &&
+						loyalty_num_sign(claim->gross) > 0)
 					{
-						/* with nobody's sale known, it waits with nobody */
-						member_id = 0;
-						if (sale != NULL && sale->root_source_id == 0)
-							member_id = sale->member_id;
+						charged = root;
+						root = NULL;
 					}
+					/* with nobody's sale known, it waits with nobody */
+					else
+						member_id = sale != NULL && sale->root_source_id == 0 ? sale->member_id : 0;
 				}
 			}
 			if (root == NULL && member_id == 0)
 				continue;		/* a guest, or no member */
+			if (charged != NULL)
+			{
+				/* that it hangs there is noted, for the day that is no sale */
+				LoyaltyClaim nothing = {.gross = loyalty_num_int(0), .paid = loyalty_num_int(0)};
+				LoyaltyPart *sale = loyalty_live_part(charged->parts);
+
+				put_facts(part_for(batch, own, charged, sale->member_id), doc, &nothing);
+				families = list_append_unique_ptr(families, charged);
+			}
 			put_facts(part_for(batch, own, root, member_id), doc, claim);
 			if (root == NULL)
 				own_sale = true;

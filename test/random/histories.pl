@@ -364,6 +364,32 @@ sub op_pos_giveback
 	return item(ins_head($k));
 }
 
+# a return turns out to be of another sale, or of none; what hangs on it follows
+sub op_pos_relink
+{
+	my $r = pick(grep { $S->{doc}{$_}{total} < 0 } docs('pos'));
+	return () unless defined $r;
+	my $d = $S->{doc}{$r};
+	my @to = grep { $_ ne $r && $_ ne ($d->{link} // '') } pos_sales();
+	push @to, undef if defined $d->{link} && $W->{unl} && !returns_of($r);
+	return () unless @to;
+	$d->{link} = pick(@to);
+	return item('UPDATE {W}.pos SET of_no = ' . str($d->{link}) . ' WHERE no = ' . str($r) . ';');
+}
+
+# what was given back was given back on another return
+sub op_pos_giveback_relink
+{
+	return () if $without{giveback};
+	my $g = pick(grep { defined $S->{doc}{$_}{link} && $S->{doc}{$_}{total} > 0 } docs('pos'));
+	return () unless defined $g;
+	my $d = $S->{doc}{$g};
+	my $r = pick(grep { $_ ne $d->{link} && -$S->{doc}{$_}{total} >= $d->{total} } pos_returns());
+	return () unless defined $r;
+	$d->{link} = $r;
+	return item('UPDATE {W}.pos SET of_no = ' . str($r) . ' WHERE no = ' . str($g) . ';');
+}
+
 sub make_crn
 {
 	my ($k, $cust, $link, @lines) = @_;
@@ -712,7 +738,8 @@ sub op_delete
 	return item(del($k)) unless @r;
 	# with all that hangs on it, or alone, so that its returns hang in the air
 	return item(del(shuffle(family($k)))) if chance(0.5) || $without{gone};
-	return () if !$W->{unl} || grep { !defined $S->{doc}{$_}{link} || returns_of($_) || $S->{doc}{$_}{total} > 0 } @r;
+	return () if !$W->{unl} || grep { !defined $S->{doc}{$_}{link} || returns_of($_)
+		|| ($S->{doc}{$_}{total} > 0 && !defined $S->{doc}{$k}{link}) } @r;
 	return item(del($k));
 }
 
@@ -795,6 +822,7 @@ my @ops = (
 	[ 9, \&op_crn_lines ], [ 8, \&op_crn_value ], [ 2, \&op_crn_thirds ], [ 4, \&op_crn_two ],
 	[ 4, \&op_crn_unlinked, 'unl' ], [ 4, \&op_return_first, 'unl' ], [ 3, \&op_refund_and_void ],
 	[ 8, \&op_pos, 'pos' ], [ 2, \&op_pos_several, 'pos' ], [ 6, \&op_pos_return, 'pos' ], [ 3, \&op_pos_giveback, 'pos' ],
+	[ 3, \&op_pos_relink, 'pos' ], [ 2, \&op_pos_giveback_relink, 'pos' ],
 	[ 3, \&op_pos_unlinked, 'pos', 'unl' ], [ 2, \&op_pos_return_first, 'pos', 'unl' ],
 	[ 7, \&op_edit_line ], [ 4, \&op_edit_total, 'pos' ], [ 2, \&op_edit_paid, 'paid' ], [ 2, \&op_edit_all ],
 	[ 3, \&op_date ], [ 10, \&op_toggle ], [ 3, \&op_reopen ], [ 2, \&op_company, 'pos' ],
