@@ -390,6 +390,36 @@ sub op_pos_giveback_relink
 	return item('UPDATE {W}.pos SET of_no = ' . str($r) . ' WHERE no = ' . str($g) . ';');
 }
 
+# a sale, its return and what is given back of that; then the return in the
+# middle changes its place
+sub op_pos_chain
+{
+	return () if $without{giveback};
+	my ($s, $other, $r, $g) = map { newkey('P') } 1 .. 4;
+	my $cust = pick(1, 2);
+	make_pos($s, $cust, 1000 + cents());
+	make_pos($other, pick(1, 2), 1000 + cents());
+	my @it = (item(ins_head($s)), item(ins_head($other)));
+	make_pos($r, $cust, -int($S->{doc}{$s}{total} * pick(0.3, 0.6, 1)), $s);
+	make_pos($g, $cust, int(-$S->{doc}{$r}{total} * pick(0.3, 0.5, 1)), $r);
+	push @it, chance(0.7) ? (item(ins_head($r)), item(ins_head($g))) : (item(ins_head($g)), item(ins_head($r)));
+	for (1 .. pick(1, 1, 2))
+	{
+		my $how = pick('relink', 'relink', 'toggle', 'delete');
+		next if !$S->{doc}{$r} || ($how eq 'delete' && $without{gone});
+		if ($how eq 'relink')
+		{
+			$S->{doc}{$r}{link} = $S->{doc}{$r}{link} eq $s ? $other : $s;
+			push @it, item('UPDATE {W}.pos SET of_no = ' . str($S->{doc}{$r}{link}) . ' WHERE no = ' . str($r) . ';');
+		}
+		else
+		{
+			push @it, $how eq 'toggle' ? toggle($r) : item(del($r));
+		}
+	}
+	return @it;
+}
+
 sub make_crn
 {
 	my ($k, $cust, $link, @lines) = @_;
@@ -822,7 +852,7 @@ my @ops = (
 	[ 9, \&op_crn_lines ], [ 8, \&op_crn_value ], [ 2, \&op_crn_thirds ], [ 4, \&op_crn_two ],
 	[ 4, \&op_crn_unlinked, 'unl' ], [ 4, \&op_return_first, 'unl' ], [ 3, \&op_refund_and_void ],
 	[ 8, \&op_pos, 'pos' ], [ 2, \&op_pos_several, 'pos' ], [ 6, \&op_pos_return, 'pos' ], [ 3, \&op_pos_giveback, 'pos' ],
-	[ 3, \&op_pos_relink, 'pos' ], [ 2, \&op_pos_giveback_relink, 'pos' ],
+	[ 2, \&op_pos_relink, 'pos' ], [ 3, \&op_pos_chain, 'pos' ], [ 2, \&op_pos_giveback_relink, 'pos' ],
 	[ 3, \&op_pos_unlinked, 'pos', 'unl' ], [ 2, \&op_pos_return_first, 'pos', 'unl' ],
 	[ 7, \&op_edit_line ], [ 4, \&op_edit_total, 'pos' ], [ 2, \&op_edit_paid, 'paid' ], [ 2, \&op_edit_all ],
 	[ 3, \&op_date ], [ 10, \&op_toggle ], [ 3, \&op_reopen ], [ 2, \&op_company, 'pos' ],
