@@ -217,6 +217,15 @@ loyalty_rational_from_datum(Datum array)
 	return loyalty_rational(DatumGetNumericCopy(parts[0]), DatumGetNumericCopy(parts[1]));
 }
 
+static void
+points_out_of_range(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("points out of range"),
+			 errdetail("A number of points has at most 16 digits before the decimal point.")));
+}
+
 /*
  * Round a fraction of points to multiples of unit (in hundredths).
  *
@@ -232,8 +241,12 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 	Numeric		quotient = NUM2(numeric_div_trunc, num, den);
 	Numeric		rest = loyalty_num_sub(num, loyalty_num_mul(quotient, den));
 	int			sign = loyalty_num_sign(rest);
-	int64		units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
+	int64		units;
 	Points		result;
+
+	if (loyalty_num_cmp(loyalty_num_abs(quotient), loyalty_num_int(POINTS_LIMIT)) > 0)
+		points_out_of_range();
+	units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
 
 	if (sign != 0)
 	{
@@ -263,10 +276,7 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 			units += sign;
 	}
 	if (units > POINTS_LIMIT / unit || units < -POINTS_LIMIT / unit)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("points out of range"),
-				 errdetail("A number of points has at most 16 digits before the decimal point.")));
+		points_out_of_range();
 	result = units * unit;
 	return result;
 }
@@ -290,8 +300,13 @@ loyalty_points_from_datum(Datum value)
 	return loyalty_points_from_numeric(DatumGetNumeric(value));
 }
 
+/*
+ * Points for a column of type numeric(18,2), whose limit nobody else checks.
+ */
 Numeric
 loyalty_points_numeric(Points points)
 {
+	if (points > POINTS_LIMIT || points < -POINTS_LIMIT)
+		points_out_of_range();
 	return int64_div_fast_to_numeric(points, 2);
 }
