@@ -47,6 +47,7 @@ extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
 extern void loyalty_pin_planner(void);
 extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);
+extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);

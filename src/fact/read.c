@@ -497,43 +497,11 @@ loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n)
 	return result;
 }
 
-/*
- * Run a source's scan.  If some old row makes an expression fail, the keys
- * alone are read instead: one document must not keep all others from being
- * looked at, and evaluation will say which it is.
- */
 static void
-scan(LoyaltySource *source, const char *sql)
+scan(void *sql)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool failed = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (loyalty_execute(sql) != SPI_OK_SELECT)
-			elog(ERROR, "could not scan source \"%s\"", source->name);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (failed && loyalty_execute(source->keys_sql) != SPI_OK_SELECT)
-		elog(ERROR, "could not scan source \"%s\"", source->name);
+	if (loyalty_execute(sql) != SPI_OK_SELECT)
+		elog(ERROR, "could not scan a source");
 }
 
 /*
@@ -558,7 +526,14 @@ loyalty_scan_documents(LoyaltySource *source, int newest)
 	appendStringInfoString(&sql, source->scan_sql);
 	if (newest > 0)
 		appendStringInfo(&sql, " ORDER BY %d DESC NULLS LAST LIMIT %d", nkeys + 1, newest);
-	scan(source, sql.data);
+
+	/*
+	 * If some old row makes an expression fail, the keys alone are read
+	 * instead: one document must not keep all others from being looked at,
+	 * and evaluation will say which it is.
+	 */
+	if (loyalty_attempt(scan, sql.data, NULL, false) != NULL)
+		scan(source->keys_sql);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 

@@ -52,14 +52,6 @@ loyalty_new_document(LoyaltySource *source, const char *key)
 	return doc;
 }
 
-static bool
-must_propagate(ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
-}
-
 /*
  * Run work in a subtransaction and in a memory context of its own.  Returns
  * NULL, or the error that undid it, in the caller's context.
@@ -67,34 +59,12 @@ must_propagate(ErrorData *error)
 static ErrorData *
 attempt(void (*work) (void *), void *arg)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext context = AllocSetContextCreate(caller, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
-	ErrorData  *error = NULL;
-	bool		outer = loyalty_planner_scope(false);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *error = loyalty_attempt(work, arg, context, false);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+	if (error != NULL)
 		loyalty_store_reset();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 	MemoryContextDelete(context);
-	(void) loyalty_planner_scope(outer);
-	if (error != NULL && must_propagate(error))
-		ReThrowError(error);
 	return error;
 }
 

@@ -101,6 +101,21 @@ evaluate_key(LoyaltyMap *map, TupleTableSlot *slot)
 	return loyalty_compose_key(parts, map->nkeys);
 }
 
+typedef struct KeyWork
+{
+	LoyaltyMap *map;
+	TupleTableSlot *slot;
+	char	   *key;
+} KeyWork;
+
+static void
+work_out_key(void *arg)
+{
+	KeyWork    *w = arg;
+
+	w->key = evaluate_key(w->map, w->slot);
+}
+
 /*
  * The key of a row's document, NULL if it has none.  An expression that could
  * fail runs in a subtransaction; if it does, *failed is set.
@@ -108,31 +123,14 @@ evaluate_key(LoyaltyMap *map, TupleTableSlot *slot)
 static char *
 key_of(LoyaltyMap *map, TupleTableSlot *slot, bool *failed)
 {
-	char	   *volatile key = NULL;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	KeyWork		w = {map, slot, NULL};
 
 	if (map->key_column != 0 || map->key_infallible)
 		return evaluate_key(map, slot);
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		key = evaluate_key(map, slot);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		*failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return key;
+	if (loyalty_attempt(work_out_key, &w, NULL, false) == NULL)
+		return w.key;
+	*failed = true;
+	return NULL;
 }
 
 /*

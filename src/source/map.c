@@ -135,9 +135,17 @@ prepare_direct(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 	map->direct = true;
 }
 
-static void
-build(LoyaltyMap *map, Relation rel)
+typedef struct BuildWork
 {
+	LoyaltyMap *map;
+	Relation	rel;
+} BuildWork;
+
+static void
+build(void *arg)
+{
+	LoyaltyMap *map = ((BuildWork *) arg)->map;
+	Relation	rel = ((BuildWork *) arg)->rel;
 	LoyaltySource *source = map->source;
 	LoyaltyItem item = map->of_lines ? ITEM_LINE_PARENT : ITEM_KEY;
 	LoyaltyExpression *key;
@@ -181,6 +189,7 @@ loyalty_map_for_trigger(TriggerData *trigdata)
 	Relation	rel = trigdata->tg_relation;
 	LoyaltyMap *map;
 	MemoryContext old;
+	BuildWork	w;
 	ListCell   *lc;
 	bool		of_lines;
 
@@ -222,37 +231,15 @@ loyalty_map_for_trigger(TriggerData *trigdata)
 	 * this happens in a subtransaction; it does once per backend.
 	 */
 	loyalty_config_pin();
+	w.map = map;
+	w.rel = rel;
+	map->error = loyalty_attempt(build, &w, NULL, false);
+	if (map->error != NULL)
 	{
-		ResourceOwner owner = CurrentResourceOwner;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(config->context);
-		PG_TRY();
-		{
-			build(map, rel);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(config->context);
-			CurrentResourceOwner = owner;
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(config->context);
-			map->error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(config->context);
-			CurrentResourceOwner = owner;
-			if (map->error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			{
-				loyalty_config_unpin();
-				ReThrowError(map->error);
-			}
-			/* what is known of the columns may be half of it */
-			map->all_columns = true;
-			map->direct = false;
-			map->filter = NULL;
-		}
-		PG_END_TRY();
+		/* what is known of the columns may be half of it */
+		map->all_columns = true;
+		map->direct = false;
+		map->filter = NULL;
 	}
 	loyalty_config_unpin();
 	config->maps = lappend(config->maps, map);
