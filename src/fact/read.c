@@ -273,18 +273,19 @@ old_member(LoyaltyDocument *doc, LoyaltyMap *map)
 	bool	   *nulls;
 
 	/* that version may be the one that could not be read */
-	if (!infallible(doc->source, ITEM_CUSTOMER) || !infallible(doc->source, ITEM_RETURN_OF))
+	if (!infallible(doc->source, ITEM_CUSTOMER))
 		return 0;
 	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
 	/* a version that did not count is nobody's to book, unless by its lines */
-	if (!OidIsValid(doc->source->lines) && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
+	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
 		infallible(doc->source, ITEM_FILTER) &&
 		!DatumGetBool(loyalty_map_facts(map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
 	{
 		loyalty_resume(&save);
 		return 0;
 	}
-	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, 0, &nulls);
+	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER,
+							   FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
 	loyalty_resume(&save);
 	return member_of(doc->source, values, nulls);
 }
@@ -304,7 +305,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 		LoyaltyDocument *doc = docs[i];
 		LoyaltyMap *map = doc->row != NULL || doc->old != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
 
-		if (map != NULL && map->direct && map->source == doc->source && doc->old != NULL && !again)
+		if (map != NULL && map->source == doc->source && doc->old != NULL && !again)
 			doc->old_member = old_member(doc, map);
 		if (map != NULL && map->direct && map->source == doc->source && doc->row != NULL)
 		{

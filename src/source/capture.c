@@ -140,7 +140,7 @@ project(LoyaltyMap *map, TupleTableSlot *slot)
 	Datum	   *values;
 	bool	   *nulls;
 
-	if (!map->direct)
+	if (map->slot == NULL)
 		return NULL;
 	values = palloc(sizeof(Datum) * (map->ncolumns + 1));
 	nulls = palloc(sizeof(bool) * (map->ncolumns + 1));
@@ -196,7 +196,7 @@ capture_row(LoyaltyMap *map, TriggerData *trigdata)
 			loyalty_touch(source, new_key, TOUCH_LINE, NULL, NULL, 0);
 		else
 			loyalty_touch(source, new_key, insert ? TOUCH_INSERT : TOUCH_CHANGE,
-						  project(map, new), update ? project(map, old) : NULL, map->id);
+						  map->direct ? project(map, new) : NULL, update ? project(map, old) : NULL, map->id);
 	}
 	if (failed)
 		loyalty_touch(source, "", TOUCH_CHANGE, NULL, NULL, 0);

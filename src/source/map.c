@@ -105,33 +105,46 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 	}
 }
 
+static bool
+is_plain(LoyaltySource *source, LoyaltyItem item)
+{
+	return source->expr[item] == NULL || source->expr[item]->plain;
+}
+
 /*
  * Header facts can be computed later from the mapped columns alone, if no
- * expression reads anything else.
+ * expression reads anything else.  If only some do not, these can still tell
+ * whose the version before was.
  */
 static void
 prepare_direct(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 {
 	List	   *columns;
 	ListCell   *lc;
-	int			i = 0;
+	bool		direct = true;
+	bool		posted = is_plain(source, ITEM_POSTED) && is_plain(source, ITEM_VOID) && is_plain(source, ITEM_FILTER);
+	int			after_customer = FACT_CUSTOMER + source->expr[ITEM_CUSTOMER]->nparts;
 
-	if (map->all_columns)
+	if (map->all_columns || !is_plain(source, ITEM_CUSTOMER))
 		return;
 	for (int item = 0; item < ITEM_FIRST_LINE; item++)
-		if (source->expr[item] != NULL && !source->expr[item]->plain)
-			return;
+		direct &= is_plain(source, item);
 
 	map->projection = CreateTemplateTupleDesc(map->ncolumns);
 	for (int c = 0; c < map->ncolumns; c++)
 		TupleDescCopyEntry(map->projection, c + 1, RelationGetDescr(rel), map->columns[c]);
 	columns = loyalty_fact_columns(source);
 	map->nfacts = list_length(columns);
-	map->facts = palloc(sizeof(ExprState *) * map->nfacts);
+	map->facts = palloc0(sizeof(ExprState *) * map->nfacts);
 	foreach(lc, columns)
-		map->facts[i++] = compile(source, ITEM_KEY, lfirst(lc), map->relid);
+	{
+		int			i = foreach_current_index(lc);
+
+		if (direct || (posted && i == FACT_POSTED) || (i >= FACT_CUSTOMER && i < after_customer))
+			map->facts[i] = compile(source, ITEM_KEY, lfirst(lc), map->relid);
+	}
 	map->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(rel)), &TTSOpsVirtual);
-	map->direct = true;
+	map->direct = direct;
 }
 
 typedef struct BuildWork
@@ -238,6 +251,7 @@ loyalty_map_for_trigger(TriggerData *trigdata)
 		/* what is known of the columns may be half of it */
 		map->all_columns = true;
 		map->direct = false;
+		map->slot = NULL;
 		map->filter = NULL;
 	}
 	loyalty_config_unpin();
@@ -291,6 +305,10 @@ loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nu
 	ExecStoreVirtualTuple(slot);
 	map->econtext->ecxt_scantuple = slot;
 	for (int i = from; i < (to > 0 ? to : nfacts); i++)
-		values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+	{
+		(*nulls)[i] = map->facts[i] == NULL;
+		if (map->facts[i] != NULL)
+			values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+	}
 	return values;
 }

@@ -132,11 +132,11 @@ typedef struct LoyaltyMap
 	int			ncolumns;		/* mapped columns to compare */
 	AttrNumber *columns;
 	bool		direct;			/* header facts can be read off the columns */
-	TupleDesc	projection;		/* those columns, as kept by the log */
+	TupleDesc	projection;		/* those columns, as kept by the log; with slot */
 	ExprContext *econtext;
 	int			nfacts;
-	ExprState **facts;			/* compiled header facts, when direct */
-	TupleTableSlot *slot;		/* full-width row for facts */
+	ExprState **facts;			/* compiled header facts; NULL: not from the columns */
+	TupleTableSlot *slot;		/* full-width row for facts; NULL: none can be told */
 } LoyaltyMap;
 
 /* columns of header_sql after the key, and of LoyaltyMap.facts */
