@@ -13,7 +13,8 @@ OBJS = \
 	src/rule/program.o src/rule/book.o src/rule/match.o src/rule/award.o \
 	src/rule/space.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
-	src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
+	src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o src/ledger/post.o \
+	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
 	src/member/member.o src/member/account.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
