@@ -13,7 +13,8 @@ OBJS = \
 	src/rule/program.o src/rule/award.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
 	src/ledger/remaining.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
-	src/member/member.o src/member/account.o
+	src/member/member.o src/member/account.o \
+	src/analytics/pairs.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))
