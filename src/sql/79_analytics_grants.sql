@@ -10,14 +10,16 @@ BEGIN
 		loyalty.product_affinity, loyalty.purchase_cycle_population, loyalty.churn_risk, loyalty.preferences,
 		loyalty.price_sensitivity, loyalty.member_group, loyalty.customer_360, loyalty.program_kpi_daily,
 		loyalty.program_kpi_monthly, loyalty.cohort_retention, loyalty.points_liability, loyalty.points_expiring,
-		loyalty.rule_performance, loyalty.date_dim, loyalty.metric_catalog TO loyalty_bi;
+		loyalty.rule_performance, loyalty.customer_lifetime, loyalty.lifetime_fit, loyalty.date_dim, loyalty.metric_catalog TO loyalty_bi;
 	GRANT SELECT ON loyalty.analytics_state, loyalty.member_day, loyalty.member_summary, loyalty.program_day,
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
-		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot, loyalty.segment, loyalty.segment_cell, loyalty.segment_label TO loyalty_bi;
+		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot,
+		loyalty.lifetime_model, loyalty.member_lifetime, loyalty.segment, loyalty.segment_cell, loyalty.segment_label TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
-		loyalty.refresh_products(text, date, integer, integer, integer), loyalty.check_analytics() TO loyalty_manager;
+		loyalty.refresh_products(text, date, integer, integer, integer),
+		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.check_analytics() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.next_best_product(text, text, text[], integer) TO loyalty_clerk, loyalty_manager;
 	REVOKE EXECUTE ON FUNCTION loyalty.guard_shipped() FROM loyalty_admin;
 END
@@ -43,6 +45,8 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.program_points', 'WHERE fals
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cohort', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cycle', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_rule', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.lifetime_model', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member_lifetime', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.product_summary', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.product_pair', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_preference', 'WHERE false');
