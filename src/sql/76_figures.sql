@@ -8,6 +8,17 @@ CREATE TABLE loyalty.analytics_state (
 	horizon         bigint NOT NULL,
 	refreshed_at    timestamptz NOT NULL
 );
+CREATE TABLE loyalty.analytics_detail_state (
+	program_id      integer PRIMARY KEY,
+	as_of           date NOT NULL,
+	horizon         bigint NOT NULL,
+	refreshed_at    timestamptz NOT NULL
+);
+COMMENT ON TABLE loyalty.analytics_detail_state IS 'how far the figures that refresh_details() keeps have been refreshed';
+COMMENT ON COLUMN loyalty.analytics_detail_state.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.analytics_detail_state.as_of IS 'last day (programme time) that the figures contain';
+COMMENT ON COLUMN loyalty.analytics_detail_state.horizon IS 'see analytics_state';
+COMMENT ON COLUMN loyalty.analytics_detail_state.refreshed_at IS 'when they were refreshed';
 COMMENT ON TABLE loyalty.analytics_state IS 'how far the figures of a programme have been refreshed';
 COMMENT ON COLUMN loyalty.analytics_state.program_id IS 'programme';
 COMMENT ON COLUMN loyalty.analytics_state.as_of IS 'last day (programme time) that the figures contain';
@@ -181,8 +192,35 @@ END;
 COMMENT ON FUNCTION loyalty.sale_days(integer, date, bigint[]) IS
 'what members (NULL for all) of a programme bought and returned per day, read from the documents dated up to as_of';
 
-CREATE FUNCTION loyalty.refresh_members(program_id integer, as_of date, members bigint[]) RETURNS bigint
+-- Members whose documents have changed since the horizon, or are dated beyond
+-- the day the figures end with; NULL: all of them, because nothing is known of
+-- what has changed.
+CREATE FUNCTION loyalty.changed_members(program_id integer, as_of date, known_as_of date, horizon bigint) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+	v_known date := known_as_of;
+	v_now bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+	v_age integer;
+BEGIN
+	-- transaction numbers compare within half their circle only
+	IF horizon = 0 OR as_of < known_as_of OR v_now NOT BETWEEN horizon AND horizon + 1000000000 THEN
+		RETURN NULL;
+	END IF;
+	v_age := age((horizon % 4294967296)::text::xid);
+	RETURN (SELECT coalesce(array_agg(DISTINCT d.member_id), '{}')
+		FROM loyalty.document d
+		WHERE (age(d.xmin) <= v_age OR d.doc_date > v_known)
+			AND d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program)));
+END
+$$;
+COMMENT ON FUNCTION loyalty.changed_members(integer, date, date, bigint) IS
+'members of a programme to read again for figures as of a day, given the day and the horizon of those that are known; NULL for all';
+
+CREATE FUNCTION loyalty.refresh_members(program_id integer, as_of date, members bigint[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -191,57 +229,50 @@ DECLARE
 	v_members bigint[] := members;
 	v_count bigint;
 BEGIN
-	WITH fresh AS MATERIALIZED (
-		SELECT * FROM loyalty.sale_days(v_program, v_as_of, v_members)
-	), gone AS (
-		DELETE FROM loyalty.member_day t
-		WHERE t.program_id = v_program AND (v_members IS NULL OR t.member_id = ANY (v_members))
-			AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id AND f.day = t.day)
-	)
-	INSERT INTO loyalty.member_day AS t (member_id, day, program_id, sales, reversed, returns, gross, returned)
-	SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
-	FROM fresh f
-	ORDER BY f.member_id, f.day
-	ON CONFLICT (member_id, day) DO UPDATE
-		SET sales = excluded.sales, reversed = excluded.reversed, returns = excluded.returns,
-			gross = excluded.gross, returned = excluded.returned
-		WHERE (t.sales, t.reversed, t.returns, t.gross, t.returned)
-			IS DISTINCT FROM (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned);
-
-	WITH fresh AS MATERIALIZED (
-		SELECT d.member_id, sum(d.sales) AS sales, sum(d.reversed) AS reversed, sum(d.returns) AS returns,
-			sum(d.gross) AS gross, sum(d.returned) AS returned,
-			count(*) FILTER (WHERE d.sales > 0) AS purchase_days,
-			min(d.day) FILTER (WHERE d.sales > 0) AS first_sale_on,
-			max(d.day) FILTER (WHERE d.sales > 0) AS last_sale_on,
-			max(d.day) FILTER (WHERE d.returns > 0) AS last_return_on
-		FROM loyalty.member_day d
-		WHERE d.program_id = v_program AND (v_members IS NULL OR d.member_id = ANY (v_members))
-		GROUP BY d.member_id
-	), gone AS (
+	-- all of them: sorted once, for the sums as for the index
+	IF v_members IS NULL THEN
+		DELETE FROM loyalty.member_day t WHERE t.program_id = v_program;
+		DELETE FROM loyalty.member_summary t WHERE t.program_id = v_program;
+		PERFORM set_config('enable_hashagg', 'off', true);
+		INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)
+		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
+		FROM loyalty.sale_days(v_program, v_as_of, NULL) f
+		ORDER BY f.member_id, f.day;
+	ELSE
+		WITH fresh AS MATERIALIZED (
+			SELECT * FROM loyalty.sale_days(v_program, v_as_of, v_members)
+		), gone AS (
+			DELETE FROM loyalty.member_day t
+			WHERE t.program_id = v_program AND t.member_id = ANY (v_members)
+				AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id AND f.day = t.day)
+		)
+		INSERT INTO loyalty.member_day AS t (member_id, day, program_id, sales, reversed, returns, gross, returned)
+		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
+		FROM fresh f
+		ORDER BY f.member_id, f.day
+		ON CONFLICT (member_id, day) DO UPDATE
+			SET sales = excluded.sales, reversed = excluded.reversed, returns = excluded.returns,
+				gross = excluded.gross, returned = excluded.returned
+			WHERE (t.sales, t.reversed, t.returns, t.gross, t.returned)
+				IS DISTINCT FROM (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned);
 		DELETE FROM loyalty.member_summary t
-		WHERE t.program_id = v_program AND (v_members IS NULL OR t.member_id = ANY (v_members))
-			AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id)
-	)
-	INSERT INTO loyalty.member_summary AS t (member_id, program_id, sales, reversed, returns, gross, returned,
+		WHERE t.program_id = v_program AND t.member_id = ANY (v_members);
+	END IF;
+	INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,
 		purchase_days, first_sale_on, last_sale_on, last_return_on)
-	SELECT f.member_id, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned,
-		f.purchase_days, f.first_sale_on, f.last_sale_on, f.last_return_on
-	FROM fresh f
-	ON CONFLICT (member_id) DO UPDATE
-		SET sales = excluded.sales, reversed = excluded.reversed, returns = excluded.returns,
-			gross = excluded.gross, returned = excluded.returned, purchase_days = excluded.purchase_days,
-			first_sale_on = excluded.first_sale_on, last_sale_on = excluded.last_sale_on,
-			last_return_on = excluded.last_return_on
-		WHERE t.* IS DISTINCT FROM excluded.*;
-
-	SELECT coalesce(cardinality(v_members), (SELECT count(*) FROM loyalty.member_summary s WHERE s.program_id = v_program))
-		INTO v_count;
-	RETURN v_count;
+	SELECT d.member_id, v_program, sum(d.sales), sum(d.reversed), sum(d.returns), sum(d.gross), sum(d.returned),
+		count(*) FILTER (WHERE d.sales > 0),
+		min(d.day) FILTER (WHERE d.sales > 0), max(d.day) FILTER (WHERE d.sales > 0),
+		max(d.day) FILTER (WHERE d.returns > 0)
+	FROM loyalty.member_day d
+	WHERE d.program_id = v_program AND (v_members IS NULL OR d.member_id = ANY (v_members))
+	GROUP BY d.member_id;
+	GET DIAGNOSTICS v_count = ROW_COUNT;
+	RETURN coalesce(cardinality(v_members), v_count);
 END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_members(integer, date, bigint[]) IS
-'reads member_day and member_summary of members (NULL for all) of a programme again; writes only what differs';
+'reads member_day and member_summary of members (NULL for all) of a programme again; returns how many';
 
 CREATE FUNCTION loyalty.refresh_program(program_id integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -286,8 +317,12 @@ BEGIN
 	WITH fresh AS MATERIALIZED (
 		SELECT date_trunc('month', s.first_sale_on)::date AS cohort, d.month,
 			count(*) FILTER (WHERE d.sales > 0) AS members, sum(d.sales) AS sales, sum(d.net) AS net
-		FROM (SELECT d.member_id, date_trunc('month', d.day)::date AS month, sum(d.sales) AS sales, sum(d.gross - d.returned) AS net
-				FROM loyalty.member_day d WHERE d.program_id = v_program GROUP BY 1, 2) d
+		FROM (SELECT d.member_id, k.month, sum(d.sales) AS sales, sum(d.gross - d.returned) AS net
+				FROM loyalty.member_day d
+				-- the month of a day is looked up, not worked out for every row
+				JOIN (SELECT x.day, date_trunc('month', x.day)::date AS month
+					FROM loyalty.program_day x WHERE x.program_id = v_program) k ON k.day = d.day
+				WHERE d.program_id = v_program GROUP BY 1, 2) d
 		JOIN loyalty.member_summary s ON s.member_id = d.member_id AND s.first_sale_on IS NOT NULL
 		GROUP BY 1, 2
 	), gone AS (
@@ -315,25 +350,6 @@ BEGIN
 	SELECT v_program, f.day, f.kind, f.entries, f.points FROM fresh f
 	ON CONFLICT (program_id, day, kind) DO UPDATE
 		SET entries = excluded.entries, points = excluded.points
-		WHERE t.* IS DISTINCT FROM excluded.*;
-
-	-- by member first: counting distinct members would sort all documents
-	WITH fresh AS MATERIALIZED (
-		SELECT x.rule_id, sum(x.sales) AS sales, count(*) AS members, sum(x.gross) AS gross, sum(x.points) AS points
-		FROM (SELECT r.rule_id, d.member_id, count(*) AS sales, sum(d.gross) AS gross, sum(d.points) AS points
-				FROM loyalty.document d CROSS JOIN LATERAL unnest(d.rules) r (rule_id)
-				WHERE d.kind = 'sale' AND d.state = 'booked'
-					AND d.source_id IN (SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program)
-				GROUP BY 1, 2) x
-		GROUP BY x.rule_id
-	), gone AS (
-		DELETE FROM loyalty.program_rule t
-		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.rule_id = t.rule_id)
-	)
-	INSERT INTO loyalty.program_rule AS t (program_id, rule_id, sales, members, gross, points)
-	SELECT v_program, f.rule_id, f.sales, f.members, f.gross, f.points FROM fresh f
-	ON CONFLICT (program_id, rule_id) DO UPDATE
-		SET sales = excluded.sales, members = excluded.members, gross = excluded.gross, points = excluded.points
 		WHERE t.* IS DISTINCT FROM excluded.*;
 END
 $$;

@@ -163,3 +163,81 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_preferences(integer, date, bigint[]) IS
 'reads preferences and line sums of members (NULL for all) of a programme again; writes only what differs';
+
+CREATE FUNCTION loyalty.refresh_rules(program_id integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+BEGIN
+	-- by member and set of rules first: that leaves few rows to tell apart
+	WITH fresh AS MATERIALIZED (
+		SELECT r.rule_id, sum(x.sales) AS sales, count(DISTINCT x.member_id) AS members, sum(x.gross) AS gross, sum(x.points) AS points
+		FROM (SELECT d.rules, d.member_id, count(*) AS sales, sum(d.gross) AS gross, sum(d.points) AS points
+				FROM loyalty.document d
+				WHERE d.kind = 'sale' AND d.state = 'booked'
+					AND d.source_id IN (SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program)
+				GROUP BY 1, 2) x
+		CROSS JOIN LATERAL unnest(x.rules) r (rule_id)
+		GROUP BY r.rule_id
+	), gone AS (
+		DELETE FROM loyalty.program_rule t
+		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.rule_id = t.rule_id)
+	)
+	INSERT INTO loyalty.program_rule AS t (program_id, rule_id, sales, members, gross, points)
+	SELECT v_program, f.rule_id, f.sales, f.members, f.gross, f.points FROM fresh f
+	ON CONFLICT (program_id, rule_id) DO UPDATE
+		SET sales = excluded.sales, members = excluded.members, gross = excluded.gross, points = excluded.points
+		WHERE t.* IS DISTINCT FROM excluded.*;
+END
+$$;
+COMMENT ON FUNCTION loyalty.refresh_rules(integer) IS
+'counts the sales of each version of a programme''s rules again; writes only what differs';
+
+CREATE FUNCTION loyalty.refresh_details(program text DEFAULT NULL, as_of date DEFAULT NULL,
+	rebuild boolean DEFAULT false) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_name text := program;
+	v_as_of date := as_of;
+	v_program record;
+	v_state loyalty.analytics_detail_state;
+	v_horizon bigint;
+	v_members bigint[];
+	v_total bigint := 0;
+BEGIN
+	IF v_name IS NOT NULL THEN
+		PERFORM loyalty.program_id(v_name);
+	END IF;
+	IF NOT isfinite(v_as_of) THEN
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+	END IF;
+	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
+	FOR v_program IN
+		SELECT p.program_id, coalesce(v_as_of, loyalty.today(p.program_id)) AS as_of
+		FROM loyalty.program p WHERE v_name IS NULL OR p.name = v_name ORDER BY p.program_id
+	LOOP
+		INSERT INTO loyalty.analytics_detail_state VALUES (v_program.program_id, '-infinity', 0, clock_timestamp())
+			ON CONFLICT DO NOTHING;
+		SELECT * INTO v_state FROM loyalty.analytics_detail_state s WHERE s.program_id = v_program.program_id FOR UPDATE;
+		v_horizon := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+		v_members := CASE WHEN NOT rebuild
+			THEN loyalty.changed_members(v_program.program_id, v_program.as_of, v_state.as_of, v_state.horizon) END;
+		IF v_members IS NULL OR v_members <> '{}' THEN
+			PERFORM loyalty.refresh_preferences(v_program.program_id, v_program.as_of, v_members);
+			PERFORM loyalty.refresh_rules(v_program.program_id);
+		END IF;
+		v_total := v_total + coalesce(cardinality(v_members),
+			(SELECT count(*) FROM loyalty.member m WHERE m.program_id = v_program.program_id));
+		UPDATE loyalty.analytics_detail_state s
+			SET as_of = v_program.as_of, horizon = v_horizon, refreshed_at = clock_timestamp()
+			WHERE s.program_id = v_program.program_id;
+	END LOOP;
+	RETURN v_total;
+END
+$$;
+COMMENT ON FUNCTION loyalty.refresh_details(text, date, boolean) IS
+'brings preferences, sums over lines and figures of rules up to date as of a day, like refresh_analytics(), which needs less time and can run more often; usual prices are those of the last refresh_products(); returns how many members were read';

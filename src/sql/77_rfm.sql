@@ -237,7 +237,7 @@ CREATE FUNCTION loyalty.rfm(as_of date DEFAULT NULL, window_days integer DEFAULT
 	OUT program_name text, OUT member_id bigint, OUT population text, OUT last_sale_on date, OUT recency_days integer,
 	OUT frequency bigint, OUT monetary numeric(18,2), OUT r smallint, OUT f smallint, OUT m smallint, OUT segment text)
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB'
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
 AS $$
 DECLARE
 	v_program record;
@@ -277,7 +277,7 @@ COMMENT ON FUNCTION loyalty.rfm(date, integer, text, text) IS
 'recency, frequency and monetary value of members as of the end of a day (programme time, default today), over the last window_days (default as set, else all history), scored 1 to 5 by method: rank (ties share the lower score), ntile, cut or fixed; nothing dated later is seen; population says who is scored';
 
 CREATE FUNCTION loyalty.take_rfm_snapshot(program text DEFAULT NULL, as_of date DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -377,7 +377,7 @@ COMMENT ON FUNCTION loyalty.refresh_scores(integer, date) IS
 
 CREATE FUNCTION loyalty.refresh_analytics(program text DEFAULT NULL, as_of date DEFAULT NULL,
 	rebuild boolean DEFAULT false) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -386,7 +386,6 @@ DECLARE
 	v_program record;
 	v_state loyalty.analytics_state;
 	v_horizon bigint;
-	v_age integer;
 	v_members bigint[];
 	v_total bigint := 0;
 BEGIN
@@ -407,19 +406,10 @@ BEGIN
 			ON CONFLICT DO NOTHING;
 		SELECT * INTO v_state FROM loyalty.analytics_state s WHERE s.program_id = v_program.program_id FOR UPDATE;
 		v_horizon := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
-		-- transaction numbers compare within half their circle only
-		v_members := NULL;
-		IF NOT rebuild AND v_state.horizon > 0 AND v_program.as_of >= v_state.as_of
-			AND v_horizon >= v_state.horizon AND v_horizon - v_state.horizon < 1000000000 THEN
-			v_age := age((v_state.horizon % 4294967296)::text::xid);
-			SELECT coalesce(array_agg(DISTINCT d.member_id), '{}') INTO v_members
-			FROM loyalty.document d
-			WHERE (age(d.xmin) <= v_age OR d.doc_date > v_state.as_of)
-				AND d.source_id IN (SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program.program_id);
-		END IF;
+		v_members := CASE WHEN NOT rebuild
+			THEN loyalty.changed_members(v_program.program_id, v_program.as_of, v_state.as_of, v_state.horizon) END;
 		IF v_members IS NULL OR v_members <> '{}' THEN
 			v_total := v_total + loyalty.refresh_members(v_program.program_id, v_program.as_of, v_members);
-			PERFORM loyalty.refresh_preferences(v_program.program_id, v_program.as_of, v_members);
 			PERFORM loyalty.refresh_program(v_program.program_id);
 		END IF;
 		PERFORM loyalty.refresh_scores(v_program.program_id, v_program.as_of);

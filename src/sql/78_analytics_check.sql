@@ -7,17 +7,12 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	v_state loyalty.analytics_state;
-	v_age integer;
 	v_changed bigint[];
 BEGIN
 	FOR v_state IN SELECT * FROM loyalty.analytics_state s WHERE s.horizon > 0 LOOP
 		-- figures of members whose documents have changed since are old, not wrong
-		CONTINUE WHEN pg_snapshot_xmin(pg_current_snapshot())::text::bigint NOT BETWEEN v_state.horizon AND v_state.horizon + 1000000000;
-		v_age := age((v_state.horizon % 4294967296)::text::xid);
-		SELECT coalesce(array_agg(DISTINCT d.member_id), '{}') INTO v_changed
-		FROM loyalty.document d
-		WHERE age(d.xmin) <= v_age
-			AND d.source_id IN (SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_state.program_id);
+		v_changed := loyalty.changed_members(v_state.program_id, v_state.as_of, v_state.as_of, v_state.horizon);
+		CONTINUE WHEN v_changed IS NULL;
 
 		RETURN QUERY
 			SELECT 'member_day is not what the documents give', coalesce(f.member_id, t.member_id),

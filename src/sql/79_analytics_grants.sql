@@ -11,13 +11,14 @@ BEGIN
 		loyalty.price_sensitivity, loyalty.member_group, loyalty.customer_360, loyalty.program_kpi_daily,
 		loyalty.program_kpi_monthly, loyalty.cohort_retention, loyalty.points_liability, loyalty.points_expiring,
 		loyalty.rule_performance, loyalty.customer_lifetime, loyalty.lifetime_fit, loyalty.date_dim, loyalty.metric_catalog TO loyalty_bi;
-	GRANT SELECT ON loyalty.analytics_state, loyalty.member_day, loyalty.member_summary, loyalty.program_day,
+	GRANT SELECT ON loyalty.analytics_state, loyalty.analytics_detail_state, loyalty.member_day, loyalty.member_summary, loyalty.program_day,
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
 		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot,
 		loyalty.lifetime_model, loyalty.member_lifetime, loyalty.segment, loyalty.segment_cell, loyalty.segment_label TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
+		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
 		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.check_analytics() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.next_best_product(text, text, text[], integer) TO loyalty_clerk, loyalty_manager;
@@ -37,6 +38,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.rfm_snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rfm_snapshot_member', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rfm_move', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.analytics_state', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.analytics_detail_state', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_day', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_summary', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_score', 'WHERE false');
