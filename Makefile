@@ -15,7 +15,8 @@ OBJS = \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
 	src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o src/ledger/post.o \
 	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
-	src/member/member.o src/member/account.o
+	src/member/member.o src/member/account.o \
+	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

@@ -167,6 +167,9 @@ AS $$
 				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
 			ON d.member_id = m.member_id
 		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+	-- figures of analytics
+	UNION ALL
+	SELECT * FROM loyalty.check_analytics()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';
