@@ -13,9 +13,10 @@ OBJS = \
 	src/rule/program.o src/rule/book.o src/rule/match.o src/rule/award.o \
 	src/rule/space.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
-	src/ledger/event.o src/ledger/record.o src/ledger/history.o src/ledger/budget.o \
-	src/ledger/remaining.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
-	src/member/member.o src/member/account.o
+	src/ledger/event.o src/ledger/record.o src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o src/ledger/post.o \
+	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
+	src/member/member.o src/member/account.o \
+	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

@@ -48,6 +48,7 @@ extern void loyalty_pin_parser(void);
 extern void loyalty_pin_planner(void);
 extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);
+extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -22,6 +23,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -236,6 +239,48 @@ loyalty_unpin_settings(int nestlevel)
 {
 	/* as if rolled back: what a mapping itself set goes as well */
 	AtEOXact_GUC(false, nestlevel);
+}
+
+/*
+ * Run work in a subtransaction and in a memory context (NULL: the current
+ * one); with undo its changes are undone even if it succeeds.  Returns NULL, or
+ * the error that undid it, in the current context.  What ends the statement or
+ * the session gets through.
+ */
+ErrorData *
+loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		outer = loyalty_planner_scope(false);
+	ErrorData  *error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context != NULL ? context : caller);
+	PG_TRY();
+	{
+		work(arg);
+		if (undo)
+			RollbackAndReleaseCurrentSubTransaction();
+		else
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	(void) loyalty_planner_scope(outer);
+	if (error != NULL && (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+						  error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+						  error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN))
+		ReThrowError(error);
+	return error;
 }
 
 /*

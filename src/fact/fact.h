@@ -96,6 +96,7 @@ typedef struct LoyaltyDocument
 	bool		fresh;
 	bool		probed;			/* whether the next was found out already */
 	bool		unknown;		/* the books have no row of it */
+	bool		unmet;			/* who books another version of it meets us nowhere */
 	bool		force;			/* price again even if nothing changed */
 	bool		opening;		/* known, but earning nothing */
 	int			attempts;		/* how often it has failed before */
@@ -113,6 +114,7 @@ typedef struct LoyaltyClaim
 {
 	LoyaltySource *root_source; /* NULL for none */
 	char	   *root_key;
+	bool		of_line;		/* root_key is a line that is not there (yet) */
 	Numeric		gross;
 	Numeric		paid;
 	int			nlines;
@@ -141,6 +143,7 @@ extern void loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, i
 
 /* claim.c */
 extern List *loyalty_split_document(LoyaltyDocument *doc);
+extern int32 loyalty_claim_source(LoyaltyClaim *claim);
 
 /* a document found in the ERP's table */
 typedef struct LoyaltyFound

@@ -8,13 +8,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "config.h"
 #include "errors.h"
@@ -296,6 +293,12 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	SPI_freetuptable(table);
 }
 
+static bool
+infallible(LoyaltySource *source, LoyaltyItem item)
+{
+	return source->expr[item] == NULL || source->expr[item]->infallible;
+}
+
 /*
  * Whose was the document before the transaction changed it?  Somebody may be
  * booking that version right now; his member is the lock we meet at.
@@ -308,11 +311,19 @@ old_member(LoyaltyDocument *doc, LoyaltyMap *map)
 	bool	   *nulls;
 
 	/* that version may be the one that could not be read */
-	if (!doc->source->expr[ITEM_CUSTOMER]->infallible ||
-		(doc->source->expr[ITEM_RETURN_OF] != NULL && !doc->source->expr[ITEM_RETURN_OF]->infallible))
+	if (!infallible(doc->source, ITEM_CUSTOMER))
 		return 0;
 	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, &nulls);
+	/* a version that did not count is nobody's to book, unless by its lines */
+	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
+		infallible(doc->source, ITEM_FILTER) &&
+		!DatumGetBool(loyalty_map_facts(map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
+	{
+		loyalty_resume(&save);
+		return 0;
+	}
+	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER,
+							   FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
 	loyalty_resume(&save);
 	return member_of(doc->source, values, nulls);
 }
@@ -332,7 +343,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 		LoyaltyDocument *doc = docs[i];
 		LoyaltyMap *map = doc->row != NULL || doc->old != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
 
-		if (map != NULL && map->direct && map->source == doc->source && doc->old != NULL && !again)
+		if (map != NULL && map->source == doc->source && doc->old != NULL && !again)
 			doc->old_member = old_member(doc, map);
 		if (map != NULL && map->direct && map->source == doc->source && doc->row != NULL)
 		{
@@ -343,7 +354,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			if (again)
 				continue;
 			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-			values = loyalty_map_facts(map, doc->row, 0, &nulls);
+			values = loyalty_map_facts(map, doc->row, 0, 0, &nulls);
 			loyalty_resume(&save);
 			doc->facts = make_facts(doc->source, doc->key, values, nulls);
 		}
@@ -539,43 +550,11 @@ loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n)
 	return result;
 }
 
-/*
- * Run a source's scan.  If some old row makes an expression fail, the keys
- * alone are read instead: one document must not keep all others from being
- * looked at, and evaluation will say which it is.
- */
 static void
-scan(LoyaltySource *source, const char *sql)
+scan(void *sql)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool failed = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (loyalty_execute(sql) != SPI_OK_SELECT)
-			elog(ERROR, "could not scan source \"%s\"", source->name);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (failed && loyalty_execute(source->keys_sql) != SPI_OK_SELECT)
-		elog(ERROR, "could not scan source \"%s\"", source->name);
+	if (loyalty_execute(sql) != SPI_OK_SELECT)
+		elog(ERROR, "could not scan a source");
 }
 
 /*
@@ -600,7 +579,14 @@ loyalty_scan_documents(LoyaltySource *source, int newest)
 	appendStringInfoString(&sql, source->scan_sql);
 	if (newest > 0)
 		appendStringInfo(&sql, " ORDER BY %d DESC NULLS LAST LIMIT %d", nkeys + 1, newest);
-	scan(source, sql.data);
+
+	/*
+	 * If some old row makes an expression fail, the keys alone are read
+	 * instead: one document must not keep all others from being looked at,
+	 * and evaluation will say which it is.
+	 */
+	if (loyalty_attempt(scan, sql.data, NULL, false) != NULL)
+		scan(source->keys_sql);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 

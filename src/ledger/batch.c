@@ -394,7 +394,7 @@ load_books(LoyaltyBatch *batch)
 			LoyaltyClaim *claim = lfirst(lc);
 
 			if (claim->root_source != NULL)
-				want(batch, &todo, claim->root_source->id, claim->root_key);
+				want(batch, &todo, loyalty_claim_source(claim), claim->root_key);
 		}
 	}
 	while (todo != NIL)
@@ -541,6 +541,8 @@ meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	lock(batch, &doc->old_member, NULL, 1);
+	entry = member_lookup(batch->members, doc->old_member);
+	doc->unmet = entry == NULL || entry->member == NULL;
 }
 
 static void
@@ -624,6 +626,11 @@ lock_and_load(LoyaltyBatch *batch)
 		loyalty_read_lines(batch->docs, batch->ndocs);
 		split_all(batch);
 		load_books(batch);
+		if (loyalty_add_dependants(batch))
+		{
+			attempt--;			/* each is added once */
+			continue;
+		}
 		n = concerned_members(batch, &ids);
 		if (all_locked(batch, ids, n))
 			return;
@@ -751,7 +758,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	lock_and_load(&batch);
 	batch.now = GetCurrentTimestamp();
-	qsort(batch.docs, n, sizeof(LoyaltyDocument *), compare_documents);
+	qsort(batch.docs, batch.ndocs, sizeof(LoyaltyDocument *), compare_documents);
 
 	if (outcome->collect)
 	{
@@ -759,14 +766,14 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 		was_booked = palloc(sizeof(bool) * n);
 		for (int i = 0; i < n; i++)
 		{
-			LoyaltyFamily *f = loyalty_family(&batch, batch.docs[i]->source->id, batch.docs[i]->key);
+			LoyaltyFamily *f = loyalty_family(&batch, docs[i]->source->id, docs[i]->key);
 
 			before[i] = booked(f);
 			was_booked[i] = loyalty_live_part(f->parts) != NULL;
 		}
 	}
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < batch.ndocs; i++)
 		loyalty_evaluate_document(&batch, batch.docs[i]);
 
 	loyalty_store_flush();
@@ -796,7 +803,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	if (outcome->collect)
 		for (int i = 0; i < n; i++)
-			collect_difference(&batch, batch.docs[i], before[i], was_booked[i], outcome);
+			collect_difference(&batch, docs[i], before[i], was_booked[i], outcome);
 
 	loyalty_store_reset();
 }

@@ -102,6 +102,8 @@ write_return(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
 	if (sale == NULL || sale->rate == NULL)
 	{
 		write_row(sheet, NULL, NULL,
+				  part->root_source_id < 0 ?
+				  psprintf("returns goods of line %s, which is not there", part->root_key) :
 				  psprintf("returns goods of document %s, which has no points", part->root_key),
 				  loyalty_num_int(0));
 		return;
@@ -159,6 +161,10 @@ loyalty_explain(PG_FUNCTION_ARGS)
 				write_row(&sheet, NULL, NULL, "the document does not count any more", loyalty_num_int(0));
 			continue;
 		}
+		/* only a note that it hangs on a sale */
+		if (part->root_source_id != 0 && loyalty_num_sign(part->gross) == 0 && part->lines == NULL &&
+			list_length(parts) > 1)
+			continue;
 		if (part->root_source_id != 0)
 			write_return(&sheet, source->program, part);
 		else if (part->state == STATE_OPENING)

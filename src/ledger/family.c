@@ -29,19 +29,6 @@ same_jsonb(Jsonb *a, Jsonb *b)
  * ----------------------------------------------------------------
  */
 
-/* the claim of a document's facts that a sale's part stands for */
-static LoyaltyClaim *
-claim_of_sale(LoyaltyDocument *doc)
-{
-	ListCell   *lc;
-
-	if (doc != NULL && doc->facts != NULL)
-		foreach(lc, doc->claims)
-			if (((LoyaltyClaim *) lfirst(lc))->root_source == NULL)
-				return lfirst(lc);
-	return NULL;
-}
-
 /* points that a match held of its rule's budget: take them, or give them back */
 static void
 move_budget(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyMatch *match, int sign)
@@ -115,7 +102,7 @@ static void
 price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
 {
 	LoyaltyProgram *program = member->program;
-	LoyaltyClaim *claim = claim_of_sale(doc);
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
 	Numeric		reach;
 	LoyaltyTier *tier;
 	Numeric		rate;
@@ -151,7 +138,7 @@ price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocu
 static void
 price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
 {
-	LoyaltyClaim *claim = claim_of_sale(doc);
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
 
 	if (claim != NULL && part->priced_at != 0)
 		part->match_list = ask_rules(batch, member, part, doc, claim,
@@ -545,6 +532,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
 		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
+	part->claim = claim;
 	if (doc->force || seen_otherwise)
 		part->stale = true;
 	if (part->stale || !same)
@@ -584,7 +572,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 static LoyaltyFamily *
 root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 {
-	LoyaltyFamily *family = loyalty_family(batch, claim->root_source->id, claim->root_key);
+	LoyaltyFamily *family = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 
 	for (int depth = 0; depth < 32; depth++)
 	{
@@ -631,10 +619,11 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			LoyaltyClaim *claim = lfirst(lc);
 			LoyaltyFamily *root = NULL;
 			int64		member_id = doc->member_id;
+			LoyaltyFamily *charged = NULL;
 
 			if (claim->root_source != NULL)
 			{
-				LoyaltyFamily *target = loyalty_family(batch, claim->root_source->id, claim->root_key);
+				LoyaltyFamily *target = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 				LoyaltyPart *sale;
 
 				/* what is returned comes before its return */
@@ -647,20 +636,28 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				{
 					sale = loyalty_live_part(root->parts);
 					/* a further charge on a sale is a sale */
-					if (sale != NULL && root == target && loyalty_num_sign(sale->gross) >= 0 &&
+					if (root == target && sale != NULL && loyalty_num_sign(sale->gross) >= 0 &&
 						loyalty_num_sign(claim->gross) > 0)
-						root = NULL;
-					else
 					{
-						/* with nobody's sale known, it waits with nobody */
-						member_id = 0;
-						if (sale != NULL && sale->root_source_id == 0)
-							member_id = sale->member_id;
+						charged = root;
+						root = NULL;
 					}
+					/* with nobody's sale known, it waits with nobody */
+					else
+						member_id = sale != NULL && sale->root_source_id == 0 ? sale->member_id : 0;
 				}
 			}
 			if (root == NULL && member_id == 0)
 				continue;		/* a guest, or no member */
+			if (charged != NULL)
+			{
+				/* that it hangs there is noted, for the day that is no sale */
+				LoyaltyClaim nothing = {.gross = loyalty_num_int(0), .paid = loyalty_num_int(0)};
+				LoyaltyPart *sale = loyalty_live_part(charged->parts);
+
+				put_facts(part_for(batch, own, charged, sale->member_id), doc, &nothing);
+				families = list_append_unique_ptr(families, charged);
+			}
 			put_facts(part_for(batch, own, root, member_id), doc, claim);
 			if (root == NULL)
 				own_sale = true;

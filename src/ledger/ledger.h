@@ -22,7 +22,7 @@ typedef struct LoyaltyPart
 	int32		source_id;
 	char	   *key;
 	int64		member_id;		/* 0: waits for the sale it returns */
-	int32		root_source_id; /* 0 for none */
+	int32		root_source_id; /* 0 for none, below 0: the line root_key of that source */
 	char	   *root_key;
 	LoyaltyState state;
 	bool		is_return;
@@ -57,6 +57,7 @@ typedef struct LoyaltyPart
 	bool		dirty;			/* and must be written */
 	bool		stale;			/* facts changed: price it again */
 	bool		keep;			/* claimed by the facts in hand */
+	LoyaltyClaim *claim;		/* namely by this one */
 	bool		forgiving;		/* what is not there is written off */
 	bool		is_decided;		/* due is known, but not posted yet */
 	Points		due;
@@ -171,6 +172,9 @@ extern void loyalty_touch_referrer(LoyaltySource *source, int64 referrer, int64 
 extern void loyalty_follow_referrals(int64 *members, int n);
 extern const char *loyalty_event_waits(LoyaltyPart *part);
 
+/* dependant.c */
+extern bool loyalty_add_dependants(LoyaltyBatch *batch);
+
 /* history.c */
 extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
 extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
@@ -211,6 +215,7 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);
+extern void loyalty_queue_unmet(void);
 extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);

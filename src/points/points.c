@@ -242,6 +242,31 @@ loyalty_rational_from_datum(Datum array)
 	return loyalty_rational(DatumGetNumericCopy(parts[0]), DatumGetNumericCopy(parts[1]));
 }
 
+static void
+points_out_of_range(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("points out of range"),
+			 errdetail("A number of points has at most 16 digits before the decimal point.")));
+}
+
+/* the limit as a number, made once */
+static Numeric
+points_limit(void)
+{
+	static Numeric limit = NULL;
+
+	if (limit == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		limit = int64_to_numeric(POINTS_LIMIT);
+		MemoryContextSwitchTo(old);
+	}
+	return limit;
+}
+
 /*
  * Round a fraction of points to multiples of unit (in hundredths).
  *
@@ -255,11 +280,14 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 	Numeric		num = loyalty_num_mul(value.num, loyalty_num_int(100));
 	Numeric		den = loyalty_num_mul(value.den, loyalty_num_int(unit));
 	Numeric		quotient = NUM2(numeric_div_trunc, num, den);
-	int64		units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
+	int64		units;
 	Numeric		rest;
 	int			sign;
 	Points		result;
 
+	if (loyalty_num_cmp(loyalty_num_abs(quotient), points_limit()) > 0)
+		points_out_of_range();
+	units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
 	/* what was cut off matters to all but the plainest way of rounding */
 	rest = rounding == ROUND_DOWN && !toward_floor ? loyalty_num_int(0) :
 		loyalty_num_sub(num, loyalty_num_mul(quotient, den));
@@ -292,10 +320,7 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 			units += sign;
 	}
 	if (units > POINTS_LIMIT / unit || units < -POINTS_LIMIT / unit)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("points out of range"),
-				 errdetail("A number of points has at most 16 digits before the decimal point.")));
+		points_out_of_range();
 	result = units * unit;
 	return result;
 }
@@ -319,8 +344,13 @@ loyalty_points_from_datum(Datum value)
 	return loyalty_points_from_numeric(DatumGetNumeric(value));
 }
 
+/*
+ * Points for a column of type numeric(18,2), whose limit nobody else checks.
+ */
 Numeric
 loyalty_points_numeric(Points points)
 {
+	if (points > POINTS_LIMIT || points < -POINTS_LIMIT)
+		points_out_of_range();
 	return int64_div_fast_to_numeric(points, 2);
 }

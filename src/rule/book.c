@@ -10,15 +10,28 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "config.h"
 #include "rule/condition.h"
 #include "rule/rule.h"
 #include "source/source.h"
+
+typedef struct Compilation
+{
+	LoyaltyRule *rule;
+	LoyaltySpaces *spaces;
+	LoyaltyCondition *condition;
+} Compilation;
+
+static void
+compile_it(void *arg)
+{
+	Compilation *c = arg;
+
+	c->condition = loyalty_condition_compile(c->rule->condition, c->spaces, BOOLOID,
+											 psprintf("rule \"%s\"", c->rule->name));
+}
 
 /*
  * Compile a condition, in the current memory context.  NULL if it does not
@@ -27,31 +40,10 @@
 static LoyaltyCondition *
 compile(LoyaltyRule *rule, LoyaltySpaces *spaces, ErrorData **error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	LoyaltyCondition *volatile condition = NULL;
+	Compilation c = {rule, spaces, NULL};
 
-	*error = NULL;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		condition = loyalty_condition_compile(rule->condition, spaces, BOOLOID, psprintf("rule \"%s\"", rule->name));
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		*error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (*error != NULL && (*error)->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(*error);
-	return condition;
+	*error = loyalty_attempt(compile_it, &c, NULL, false);
+	return *error == NULL ? c.condition : NULL;
 }
 
 /*

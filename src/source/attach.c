@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -22,8 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
 #include "config.h"
@@ -240,54 +237,37 @@ check_parent(LoyaltySource *source)
 					 internalerrposition(1), internalerrquery(parent->text)));
 }
 
+static void
+run_commands(void *arg)
+{
+	const char *const *commands = arg;
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; commands[i] != NULL; i++)
+		if (loyalty_execute(commands[i]) < 0)
+			elog(ERROR, "could not execute \"%s\"", commands[i]);
+	AtEOXact_GUC(true, nest);
+}
+
 /*
- * Run a command with a short lock_timeout, a few times if need be.
+ * Run commands with a short lock_timeout, a few times if need be.
  */
 static void
 run_with_lock(const char *table, const char *const *commands)
 {
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *error;
 
-	for (volatile int try = 1;; try++)
+	for (int try = 1; (error = loyalty_attempt(run_commands, (void *) commands, NULL, false)) != NULL; try++)
 	{
-		int			nest;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			nest = NewGUCNestLevel();
-			(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_SAVE, true, 0, false);
-			for (int i = 0; commands[i] != NULL; i++)
-				if (loyalty_execute(commands[i]) < 0)
-					elog(ERROR, "could not execute \"%s\"", commands[i]);
-			AtEOXact_GUC(true, nest);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			return;
-		}
-		PG_CATCH();
-		{
-			ErrorData  *error;
-
-			MemoryContextSwitchTo(context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || try == LOCK_TRIES)
-				ReThrowError(error);
-			FreeErrorData(error);
-			ereport(NOTICE,
-					(errmsg("waiting for a lock on %s", table)));
-			pg_usleep(200000L);
-			CHECK_FOR_INTERRUPTS();
-		}
-		PG_END_TRY();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || try == LOCK_TRIES)
+			ReThrowError(error);
+		FreeErrorData(error);
+		ereport(NOTICE,
+				(errmsg("waiting for a lock on %s", table)));
+		pg_usleep(200000L);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 

@@ -116,7 +116,10 @@ loyalty_load_sources(List *programs)
 
 			if (links && (other->return_source_name != NULL ?
 						  strcmp(other->return_source_name, s->name) == 0 : other == s))
+			{
 				s->has_returns = true;
+				s->has_line_returns |= other->items[ITEM_LINE_RETURN_OF] != NULL;
+			}
 		}
 	}
 	return sources;
@@ -222,23 +225,22 @@ loyalty_source_owner(LoyaltySource *source)
 
 /*
  * Key text of one or several columns: the text itself, or a record literal.
- * NULL if a key of one column, or every column of a longer one, is NULL.
+ * NULL if any column is: a number that is not given yet, a guest, no link.
  */
 char *
 loyalty_compose_key(char **parts, int nparts)
 {
 	StringInfoData buf;
-	bool		any = false;
 
+	for (int i = 0; i < nparts; i++)
+		if (parts[i] == NULL)
+			return NULL;
 	if (nparts == 1)
 		return parts[0];
 	initStringInfo(&buf);
 	for (int i = 0; i < nparts; i++)
 	{
 		appendStringInfoChar(&buf, i == 0 ? '(' : ',');
-		if (parts[i] == NULL)
-			continue;
-		any = true;
 		if (parts[i][0] == '\0' || strpbrk(parts[i], "\"\\(), \t\n\r\v\f") != NULL)
 		{
 			appendStringInfoChar(&buf, '"');
@@ -254,7 +256,7 @@ loyalty_compose_key(char **parts, int nparts)
 			appendStringInfoString(&buf, parts[i]);
 	}
 	appendStringInfoChar(&buf, ')');
-	return any ? buf.data : NULL;
+	return buf.data;
 }
 
 /*

@@ -104,6 +104,7 @@ typedef struct LoyaltySource
 	char	   *search_path;
 	bool		of_events;		/* its documents are the programme's events */
 	bool		has_returns;	/* some source's returns may point at this one */
+	bool		has_line_returns;	/* ... at its lines */
 
 	/* compiled on first use */
 	LoyaltyRuleBook *book;
@@ -138,11 +139,11 @@ typedef struct LoyaltyMap
 	int			ncolumns;		/* mapped columns to compare */
 	AttrNumber *columns;
 	bool		direct;			/* header facts can be read off the columns */
-	TupleDesc	projection;		/* those columns, as kept by the log */
+	TupleDesc	projection;		/* those columns, as kept by the log; with slot */
 	ExprContext *econtext;
 	int			nfacts;
-	ExprState **facts;			/* compiled header facts, when direct */
-	TupleTableSlot *slot;		/* full-width row for facts */
+	ExprState **facts;			/* compiled header facts; NULL: not from the columns */
+	TupleTableSlot *slot;		/* full-width row for facts; NULL: none can be told */
 } LoyaltyMap;
 
 /* columns of header_sql after the key, and of LoyaltyMap.facts */
@@ -230,7 +231,7 @@ extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const ch
 
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
-extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls);
+extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);
 extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */
@@ -238,6 +239,9 @@ extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kin
 						  MinimalTuple row, MinimalTuple old, uint32 map_id);
 extern int	loyalty_touched_count(void);
 extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
+extern void loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old,
+								uint32 map_id, bool line_only);
+extern void loyalty_recall_touched(void);
 extern void loyalty_forget_touched(void);
 extern void loyalty_touched_subabort(int level);
 extern void loyalty_touched_subcommit(int level);

@@ -70,8 +70,8 @@ COMMENT ON TABLE loyalty.document IS
 COMMENT ON COLUMN loyalty.document.source_id IS 'source the document comes from';
 COMMENT ON COLUMN loyalty.document.doc_key IS 'key of the document, as text';
 COMMENT ON COLUMN loyalty.document.member_id IS 'member whose points it moves';
-COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none';
-COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned; empty for none';
+COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none; negative: of the line that is returned, while that line is not there';
+COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned, or of the line; empty for none';
 COMMENT ON COLUMN loyalty.document.state IS 'booked, withdrawn (no longer posted, points taken back) or opening (known, earns nothing)';
 COMMENT ON COLUMN loyalty.document.kind IS 'sale, return or event';
 COMMENT ON COLUMN loyalty.document.occurred_at IS 'instant of the document';

@@ -238,6 +238,9 @@ AS $$
 			AND (f.member_id IS NULL OR (e.state = 'waiting') = (f.state = 'counted'))
 			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
 				AND w.doc_key = e.member_id || ':' || e.event_key)
+	-- figures of analytics
+	UNION ALL
+	SELECT * FROM loyalty.check_analytics()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';
