@@ -336,9 +336,12 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	/* makes the source if need be: only then is the configuration held on to */
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	value = Int32GetDatum(r.program->id);
-	(void) loyalty_run(&plan_source, &value, NULL);
-	CommandCounterIncrement();
+	if (loyalty_event_source(r.program) == NULL)
+	{
+		value = Int32GetDatum(r.program->id);
+		(void) loyalty_run(&plan_source, &value, NULL);
+		CommandCounterIncrement();
+	}
 	loyalty_config_pin();
 	r.program = loyalty_program_by_name(program);
 	r.source = loyalty_event_source(r.program);
