@@ -178,12 +178,30 @@ enrol_missing(LoyaltyBatch *batch, int64 *ids, int nids)
 }
 
 /*
+ * Lock members, whose ids are sorted, as the order of locking allows.
+ */
+LoyaltyMember *
+loyalty_lock_in_order(int64 *ids, int n, int *nfound)
+{
+	bool		nowait = false;
+	LoyaltyMember *members;
+
+	/* out of order: who waits for us may hold what we want */
+	for (int i = 0; i < n; i++)
+		if (ids[i] < highest_locked)
+			nowait = true;
+	members = loyalty_lock_members(ids, n, nowait, nfound);
+	for (int i = 0; i < *nfound; i++)
+		highest_locked = Max(highest_locked, members[i].id);
+	return members;
+}
+
+/*
  * Lock the members of ids (sorted) that are not locked yet.
  */
 static void
 lock(LoyaltyBatch *batch, int64 *ids, int n)
 {
-	bool		nowait = false;
 	int			m = 0;
 	int			nfound;
 	LoyaltyMember *members;
@@ -195,19 +213,15 @@ lock(LoyaltyBatch *batch, int64 *ids, int n)
 		entry = member_lookup(batch->members, ids[i]);
 		if (entry != NULL && entry->member != NULL)
 			continue;
-		/* out of order: who waits for us may hold what we want */
-		if (ids[i] < highest_locked)
-			nowait = true;
 		ids[m++] = ids[i];
 	}
 	if (m == 0)
 		return;
-	members = loyalty_lock_members(ids, m, nowait, &nfound);
+	members = loyalty_lock_in_order(ids, m, &nfound);
 	for (int i = 0; i < nfound; i++)
 	{
 		entry = member_insert(batch->members, members[i].id, &found);
 		entry->member = &members[i];
-		highest_locked = Max(highest_locked, members[i].id);
 	}
 }
 
@@ -328,6 +342,48 @@ want(LoyaltyBatch *batch, List **todo, int32 source_id, const char *key)
 }
 
 /*
+ * Load the redemptions that paid these documents, a statement per source.
+ */
+static void
+load_redemptions(LoyaltyBatch *batch)
+{
+	List	   *families = NIL;
+	family_iterator it;
+	FamilySlot *slot;
+	ListCell   *lc;
+
+	family_start_iterate(batch->families, &it);
+	while ((slot = family_iterate(batch->families, &it)) != NULL)
+		if (slot->family->wanted)
+			families = lappend(families, slot->family);
+	while (families != NIL)
+	{
+		int32		source_id = ((LoyaltyFamily *) linitial(families))->source_id;
+		char	  **keys = palloc(sizeof(char *) * list_length(families));
+		List	   *rest = NIL;
+		int			n = 0;
+
+		foreach(lc, families)
+		{
+			LoyaltyFamily *f = lfirst(lc);
+
+			if (f->source_id == source_id)
+				keys[n++] = f->key;
+			else
+				rest = lappend(rest, f);
+		}
+		foreach(lc, loyalty_load_redemptions(source_id, keys, n))
+		{
+			LoyaltyRedemption *r = lfirst(lc);
+			LoyaltyFamily *f = loyalty_family(batch, source_id, r->doc_key);
+
+			f->redemptions = lappend(f->redemptions, r);
+		}
+		families = rest;
+	}
+}
+
+/*
  * Load what is booked for the documents, for the sales they return, and for
  * the other returns of those.
  */
@@ -390,6 +446,8 @@ load_books(LoyaltyBatch *batch)
 		if (returned != NIL)
 			load_for(batch, returned, loyalty_load_returns);
 	}
+	if (loyalty_any_redemptions())
+		load_redemptions(batch);
 }
 
 /*
@@ -423,6 +481,8 @@ concerned_members(LoyaltyBatch *batch, int64 **ids)
 		foreach(lc, slot->family->returns)
 			if (((LoyaltyPart *) lfirst(lc))->member_id != 0)
 				ADD(((LoyaltyPart *) lfirst(lc))->member_id);
+		foreach(lc, slot->family->redemptions)
+			ADD(((LoyaltyRedemption *) lfirst(lc))->member_id);
 	}
 #undef ADD
 	return sort_unique(*ids, n);

@@ -95,13 +95,14 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
  * written off, that the same document brings.
  */
 static void
-post_decided(LoyaltyBatch *batch)
+post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 {
 	List	   *decided = batch->decided;
 	ListCell   *lc;
 
 	batch->decided = NIL;
 	for (int losses = 0; losses < 2; losses++)
+	{
 		foreach(lc, decided)
 		{
 			LoyaltyPart *part = lfirst(lc);
@@ -115,6 +116,9 @@ post_decided(LoyaltyBatch *batch)
 			if (part->dirty)
 				loyalty_save_part(part, batch->now);
 		}
+		loyalty_post_redemptions(batch, doc, losses == 1);
+	}
+	batch->redeemed = NIL;
 }
 
 /*
@@ -290,7 +294,10 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		}
 	}
 	if (sale == NULL || source == NULL)
+	{
+		loyalty_decide_redemptions(batch, family, NULL, NULL);
 		return;
+	}
 
 	program = loyalty_batch_member(batch, sale->member_id)->program;
 	if (sale->stale || sale->rate == NULL)
@@ -316,8 +323,6 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross);
 
 	returns = loyalty_sorted_returns(family->returns);
-	if (returns == NIL)
-		return;
 	gross_before = left.gross;
 	foreach(lc, returns)
 	{
@@ -339,6 +344,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		before = after;
 		gross_before = gross_after;
 	}
+	loyalty_decide_redemptions(batch, family, sale, &left);
 }
 
 /* ----------------------------------------------------------------
@@ -364,21 +370,26 @@ same_lines(Jsonb *a, Jsonb *b)
  * Put the facts of a claim into its part; if they changed, it is stale.
  */
 static void
-put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
+put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *redemptions)
 {
 	LoyaltyFacts *facts = doc->facts;
 	Jsonb	   *lines = loyalty_lines_to_jsonb(claim->lines, claim->nlines);
 	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
 	LoyaltyState state = doc->opening ? STATE_OPENING :
 		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
+	Numeric		paid = claim->paid;
 	bool		same;
 
+	/* a sale that says nothing of points was paid with what was redeemed for it */
+	if (!is_return && loyalty_num_sign(paid) == 0)
+		paid = loyalty_redeemed_value(redemptions);
 	same = part->stored && part->state == state && part->is_return == is_return &&
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines);
+		loyalty_num_cmp(part->paid, paid) == 0 && same_lines(part->lines, lines);
 	part->keep = true;
+	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
 	if (doc->force)
 		part->stale = true;
 	if (same)
@@ -391,7 +402,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
 		  part->at == facts->at &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		  loyalty_num_cmp(part->paid, claim->paid) == 0 && same_lines(part->lines, lines)))
+		  loyalty_num_cmp(part->paid, paid) == 0 && same_lines(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;
@@ -400,7 +411,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	part->company = facts->company;
 	part->channel = facts->channel;
 	part->gross = claim->gross;
-	part->paid = claim->paid;
+	part->paid = paid;
 	part->lines = lines;
 	part->dirty = true;
 }
@@ -488,7 +499,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			}
 			if (root == NULL && member_id == 0)
 				continue;		/* a guest, or no member */
-			put_facts(part_for(batch, own, root, member_id), doc, claim);
+			put_facts(part_for(batch, own, root, member_id), doc, claim, own->redemptions);
 			if (root == NULL)
 				own_sale = true;
 			else
@@ -527,5 +538,5 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 		settle_family(batch, own);
 	foreach(lc, families)
 		settle_family(batch, lfirst(lc));
-	post_decided(batch);
+	post_decided(batch, doc);
 }

@@ -58,11 +58,12 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
 		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 	}},
-	[TABLE_ENTRY] = {.name = "entry", .natts = 10, .insert = {
+	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
-		" source_id, doc_key, prev_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		.nparams = 10,
-		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID}
+		" source_id, doc_key, prev_seq, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		.nparams = LOYALTY_ENTRY_NATTS,
+		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID,
+		TEXTOID}
 	}},
 	[TABLE_LOT] = {.name = "lot", .natts = 6, .insert = {
 		.sql = "INSERT INTO loyalty.lot (member_id, is_open, expires_on, seq, points, remaining)"
@@ -77,10 +78,15 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 	}},
 };
 
+/* a member's columns without programme, customer and day of enrolment, which stay */
+#define IDENTITY 3
+#define WRITTEN (LOYALTY_MEMBER_NATTS - IDENTITY)
+
 static LoyaltyPlan update_member = {
-	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7"
-	" WHERE member_id = $1",
-	.nparams = 7, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID}
+	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
+	" held = $8, merged_into = $9 WHERE member_id = $1",
+	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
+	NUMERICOID, INT8OID}
 };
 
 /*
@@ -301,7 +307,7 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 {
 	bool		carries = loyalty_rational_sign(m->carry) != 0;
 
-	memset(nulls, false, sizeof(bool) * 7);
+	memset(nulls, false, sizeof(bool) * WRITTEN);
 	values[0] = Int64GetDatum(m->id);
 	values[1] = Int32GetDatum(m->tier_id);
 	nulls[1] = m->tier_id == 0;
@@ -311,6 +317,9 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	values[5] = carries ? loyalty_rational_datum(m->carry) : (Datum) 0;
 	nulls[5] = !carries;
 	values[6] = Int64GetDatum(m->last_seq);
+	values[7] = PointsGetDatum(m->held);
+	values[8] = Int64GetDatum(m->merged_into);
+	nulls[8] = m->merged_into == 0;
 }
 
 /*
@@ -320,13 +329,13 @@ void
 loyalty_store_members(LoyaltyMember **members, int n)
 {
 	Relation	rel;
-	Datum		values[7];
-	bool		nulls[7];
+	Datum		values[WRITTEN];
+	bool		nulls[WRITTEN];
 
 	if (n == 0)
 		return;
 	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
-	if (loyalty_is_plain(rel, 10))
+	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS))
 	{
 		DirectWrite w;
 		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
@@ -344,15 +353,15 @@ loyalty_store_members(LoyaltyMember **members, int n)
 
 			member_values(m, values, nulls);
 			ExecClearTuple(slot);
-			memset(slot->tts_isnull, false, sizeof(bool) * 10);
+			memset(slot->tts_isnull, false, sizeof(bool) * LOYALTY_MEMBER_NATTS);
 			slot->tts_values[0] = values[0];
 			slot->tts_values[1] = Int32GetDatum(m->program->id);
 			slot->tts_values[2] = CStringGetTextDatum(m->customer);
 			slot->tts_values[3] = DateADTGetDatum(m->joined_on);
-			for (int a = 1; a < 7; a++)
+			for (int a = 1; a < WRITTEN; a++)
 			{
-				slot->tts_values[3 + a] = values[a];
-				slot->tts_isnull[3 + a] = nulls[a];
+				slot->tts_values[IDENTITY + a] = values[a];
+				slot->tts_isnull[IDENTITY + a] = nulls[a];
 			}
 			ExecStoreVirtualTuple(slot);
 			result = table_tuple_update(rel, &m->tid, slot, cid, snapshot, InvalidSnapshot, true,
@@ -370,10 +379,10 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	{
 		for (int i = 0; i < n; i++)
 		{
-			char		marks[7];
+			char		marks[WRITTEN];
 
 			member_values(members[i], values, nulls);
-			for (int a = 0; a < 7; a++)
+			for (int a = 0; a < WRITTEN; a++)
 				marks[a] = nulls[a] ? 'n' : ' ';
 			if (loyalty_write(&update_member, values, marks) != 1)
 				elog(ERROR, "member " INT64_FORMAT " vanished", members[i]->id);

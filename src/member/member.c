@@ -29,10 +29,9 @@
 #include "member/member.h"
 
 #define MEMBER_BITS 53
-#define MEMBER_NATTS 10
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
-	" m.qualifying, m.carry, m.last_seq, m.ctid"
+	" m.qualifying, m.carry, m.last_seq, m.held, m.merged_into, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -191,18 +190,20 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->qualifying = DatumGetNumericCopy(values[7]);
 	m->carry = nulls[8] ? loyalty_rational_int(0) : loyalty_rational_from_datum(values[8]);
 	m->last_seq = DatumGetInt64(values[9]);
+	m->held = loyalty_points_from_datum(values[10]);
+	m->merged_into = nulls[11] ? 0 : DatumGetInt64(values[11]);
 	m->tid = *tid;
 }
 
 static void
 fill_from_spi(LoyaltyMember *m, uint64 row)
 {
-	Datum		values[MEMBER_NATTS + 1];
-	bool		nulls[MEMBER_NATTS + 1];
+	Datum		values[LOYALTY_MEMBER_NATTS + 1];
+	bool		nulls[LOYALTY_MEMBER_NATTS + 1];
 
-	for (int i = 0; i <= MEMBER_NATTS; i++)
+	for (int i = 0; i <= LOYALTY_MEMBER_NATTS; i++)
 		values[i] = loyalty_spi_datum(row, i + 1, &nulls[i]);
-	fill(m, values, nulls, (ItemPointer) DatumGetPointer(values[MEMBER_NATTS]));
+	fill(m, values, nulls, (ItemPointer) DatumGetPointer(values[LOYALTY_MEMBER_NATTS]));
 }
 
 /*
@@ -282,7 +283,7 @@ loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound)
 	LoyaltyMember *members;
 
 	(void) RelationGetIndexList(rel);
-	if (loyalty_is_plain(rel, MEMBER_NATTS) && OidIsValid(rel->rd_pkindex))
+	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS) && OidIsValid(rel->rd_pkindex))
 		members = lock_directly(rel, ids, n, nowait, nfound);
 	else
 	{

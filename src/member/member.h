@@ -10,6 +10,8 @@
 
 #include "rule/rule.h"
 
+#define LOYALTY_MEMBER_NATTS 12
+
 /* a member's row, locked */
 typedef struct LoyaltyMember
 {
@@ -24,6 +26,8 @@ typedef struct LoyaltyMember
 	Numeric		qualifying;
 	LoyaltyRational carry;
 	int64		last_seq;
+	Points		held;			/* by open holds, expired ones included */
+	int64		merged_into;	/* 0 for nobody */
 	ItemPointerData tid;
 	bool		dirty;
 } LoyaltyMember;

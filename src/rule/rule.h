@@ -61,7 +61,28 @@ typedef struct LoyaltyProgram
 	DateADT		valid_to;
 	List	   *tiers;			/* of LoyaltyTier *, ascending threshold */
 	List	   *rules;			/* of LoyaltyRule *, every version, in order of id */
+	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 } LoyaltyProgram;
+
+/* how points can be spent; limits are 0 where there is none */
+typedef struct LoyaltyPolicy
+{
+	Numeric		point_value;	/* money that one point pays */
+	int			value_scale;
+	Points		min;
+	Points		max;
+	Points		multiple;
+	Numeric		min_order;
+	Numeric		max_percent;
+	List	   *excluded;		/* of char *, categories */
+	Points		limit;
+	char	   *period;
+	bool		exact_rest;
+	bool		draw_paid;
+	int			grace_days;
+	int			hold_minutes;
+	Points		clerk_limit;
+} LoyaltyPolicy;
 
 /* what a line (or a document without lines) puts into the evaluation */
 typedef struct LoyaltyBasis
@@ -96,6 +117,10 @@ extern LoyaltyRule *loyalty_rule_by_id(LoyaltyProgram *program, int32 id);
 extern List *loyalty_rules_on(LoyaltyProgram *program, DateADT date);
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
+
+/* policy.c */
+extern void loyalty_load_policies(List *programs);
+extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
 
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *rules, Numeric rate,

@@ -40,8 +40,10 @@ AS $$
 	UNION ALL
 	SELECT 'debt beside points that could repay it', m.member_id, format('debt %s', m.debt)
 		FROM loyalty.member m
+		JOIN loyalty.program p ON p.program_id = m.program_id
 		WHERE m.debt > 0
-			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0)
+			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0
+				AND l.expires_on >= (now() AT TIME ZONE p.time_zone)::date)
 	-- lots against entries and allocations
 	UNION ALL
 	SELECT 'lot is not its points plus its allocations', l.member_id,
@@ -80,7 +82,7 @@ AS $$
 		FROM (SELECT d.source_id, d.doc_key, d.member_id, sum(d.points) AS points
 				FROM loyalty.document d GROUP BY d.source_id, d.doc_key, d.member_id) d
 		FULL JOIN (SELECT e.source_id, e.doc_key, e.member_id, sum(e.points) AS points
-				FROM loyalty.entry e WHERE e.source_id IS NOT NULL
+				FROM loyalty.entry e WHERE e.source_id IS NOT NULL AND e.key IS NULL
 				GROUP BY e.source_id, e.doc_key, e.member_id) e
 			ON e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.member_id = d.member_id
 		WHERE coalesce(d.points, 0) <> coalesce(e.points, 0)
@@ -89,14 +91,16 @@ AS $$
 			format('document %s of source %s: last_seq %s', d.doc_key, d.source_id, d.last_seq)
 		FROM loyalty.document d
 		WHERE d.last_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry e
-			WHERE e.member_id = d.member_id AND e.seq = d.last_seq
+			WHERE e.member_id = d.member_id AND e.seq = d.last_seq AND e.key IS NULL
 				AND e.source_id = d.source_id AND e.doc_key = d.doc_key)
 	UNION ALL
-	SELECT 'entry follows no earlier entry of its document', e.member_id, format('entry %s: prev_seq %s', e.seq, e.prev_seq)
+	SELECT 'entry follows no earlier entry of its document or redemption', e.member_id,
+			format('entry %s: prev_seq %s', e.seq, e.prev_seq)
 		FROM loyalty.entry e
 		WHERE e.prev_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry b
 			WHERE b.member_id = e.member_id AND b.seq = e.prev_seq AND b.seq < e.seq
-				AND b.source_id = e.source_id AND b.doc_key = e.doc_key)
+				AND b.key IS NOT DISTINCT FROM e.key
+				AND (e.key IS NOT NULL OR (b.source_id = e.source_id AND b.doc_key = e.doc_key)))
 	UNION ALL
 	SELECT 'lot does not expire when its entry says', l.member_id,
 			format('lot %s: %s, entry %s', l.seq, l.expires_on, e.expires_on)
@@ -154,6 +158,54 @@ AS $$
 				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
 			ON d.member_id = m.member_id
 		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+	-- redemptions against entries, lots and holds
+	UNION ALL
+	SELECT 'redemption is not the sum of its entries', coalesce(r.member_id, e.member_id),
+			format('redemption %s: %s - %s - %s, entries %s', coalesce(r.key, e.key), r.points, r.restored,
+				r.written_off, coalesce(e.points, 0))
+		FROM loyalty.redemption r
+		FULL JOIN (SELECT e.member_id, e.key, sum(e.points) AS points, max(e.seq) AS last_seq
+				FROM loyalty.entry e WHERE e.kind IN ('redeem', 'redeem_cancel')
+				GROUP BY e.member_id, e.key) e ON e.member_id = r.member_id AND e.key = r.key
+		WHERE r.key IS NULL OR coalesce(e.points, 0) <> r.restored + r.written_off - r.points
+			OR e.last_seq IS DISTINCT FROM r.last_seq
+	UNION ALL
+	SELECT 'redemption is out of its bounds', r.member_id,
+			format('redemption %s: %s restored and %s written off of %s', r.key, r.restored, r.written_off, r.points)
+		FROM loyalty.redemption r
+		WHERE r.restored < 0 OR r.written_off < 0 OR r.restored + r.written_off > r.points
+			OR (r.is_cancelled AND r.restored <> r.points) OR (r.source_id IS NULL) <> (r.doc_key IS NULL)
+	UNION ALL
+	SELECT 'redemption gave more back to a lot than it drew', a.member_id,
+			format('redemption %s, lot %s: %s', e.key, a.lot_seq, sum(a.points))
+		FROM loyalty.allocation a
+		JOIN loyalty.entry e ON e.member_id = a.member_id AND e.seq = a.entry_seq AND e.kind IN ('redeem', 'redeem_cancel')
+		JOIN loyalty.lot l ON l.member_id = a.member_id AND l.seq = a.lot_seq AND l.points > 0
+		-- what repaid a debt that a redemption made may get it back
+		WHERE NOT EXISTS (SELECT FROM loyalty.entry d JOIN loyalty.lot x ON x.member_id = d.member_id AND x.seq = d.seq
+			WHERE d.member_id = e.member_id AND d.key = e.key AND x.points < 0)
+		GROUP BY a.member_id, e.key, a.lot_seq HAVING sum(a.points) > 0
+	UNION ALL
+	SELECT 'held points are not the sum of the open holds', m.member_id,
+			format('held %s, holds %s', m.held, coalesce(h.points, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT h.member_id, sum(h.points) AS points FROM loyalty.hold h
+				WHERE h.state = 'open' GROUP BY h.member_id) h ON h.member_id = m.member_id
+		WHERE m.held <> coalesce(h.points, 0)
+	UNION ALL
+	SELECT 'captured hold and redemption disagree', h.member_id,
+			format('hold %s: %s captured of %s, redeemed %s', h.key, h.captured, h.points, r.points)
+		FROM loyalty.hold h
+		LEFT JOIN loyalty.redemption r ON r.member_id = h.member_id AND r.key = h.key
+		WHERE h.captured > h.points OR (h.state = 'captured') <> (h.captured > 0)
+			OR (h.state = 'captured' AND h.captured IS DISTINCT FROM r.points)
+	UNION ALL
+	SELECT 'entry of no call', e.member_id, format('entry %s, key %s', e.seq, e.key)
+		FROM loyalty.entry e
+		WHERE (e.key IS NULL) <> (e.kind IN ('earn', 'return', 'correction'))
+			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE 'paid\_by\_points:%'
+				AND NOT EXISTS (SELECT FROM loyalty.operation o
+					WHERE o.member_id = e.member_id AND o.key IN (e.key, 'capture:' || e.key)))
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';

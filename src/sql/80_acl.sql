@@ -27,6 +27,14 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz), loyalty.settle()
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
+		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
+		loyalty.redeem(text, text, numeric, text, text, text, numeric, jsonb, timestamptz),
+		loyalty.cancel_redemption(text, text, text, timestamptz),
+		loyalty.reserve(text, text, numeric, text, integer, numeric, jsonb, timestamptz),
+		loyalty.capture_hold(text, text, text, numeric, text, text, timestamptz),
+		loyalty.release_hold(text, text, text, timestamptz)
+		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying) ON loyalty.member TO loyalty_bi;
@@ -49,6 +57,10 @@ ALTER TABLE loyalty.entry OWNER TO @extowner@;
 ALTER TABLE loyalty.lot OWNER TO @extowner@;
 ALTER TABLE loyalty.allocation OWNER TO @extowner@;
 ALTER TABLE loyalty.pending OWNER TO @extowner@;
+ALTER TABLE loyalty.redemption_policy OWNER TO @extowner@;
+ALTER TABLE loyalty.operation OWNER TO @extowner@;
+ALTER TABLE loyalty.redemption OWNER TO @extowner@;
+ALTER TABLE loyalty.hold OWNER TO @extowner@;
 ALTER VIEW loyalty.member_balance OWNER TO @extowner@;
 ALTER VIEW loyalty.document_line OWNER TO @extowner@;
 ALTER VIEW loyalty.tier_ladder OWNER TO @extowner@;
@@ -84,4 +96,15 @@ ALTER PROCEDURE loyalty.backfill(text, text, integer, bigint, numeric, bigint) O
 ALTER PROCEDURE loyalty.upkeep(integer) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check() OWNER TO @extowner@;
 ALTER FUNCTION loyalty.statement(text, text, timestamptz, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.set_redemption(text, numeric, numeric, numeric, numeric, numeric, numeric, text[], numeric, text, boolean, boolean, integer, integer, numeric, integer) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.check_range(text, integer, integer, integer) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.available(text, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.points(text, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.redeem(text, text, numeric, text, text, text, numeric, jsonb, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.cancel_redemption(text, text, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.reserve(text, text, numeric, text, integer, numeric, jsonb, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.capture_hold(text, text, text, numeric, text, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.release_hold(text, text, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.close_holds(integer) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.create_roles() OWNER TO @extowner@;

@@ -14,3 +14,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.lot', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.allocation', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.pending', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.redemption_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.operation', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.redemption', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.hold', '');
