@@ -12,9 +12,10 @@ OBJS = \
 	src/fact/read.o src/fact/lines.o src/fact/claim.o \
 	src/rule/program.o src/rule/policy.o src/rule/award.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
-	src/ledger/remaining.o src/ledger/lots.o src/ledger/redemption.o src/ledger/spent.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
+	src/ledger/remaining.o src/ledger/lots.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
 	src/member/member.o src/member/account.o \
-	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o
+	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
+	src/redeem/adjust.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

@@ -484,6 +484,16 @@ concerned_members(LoyaltyBatch *batch, int64 **ids)
 		foreach(lc, slot->family->redemptions)
 			ADD(((LoyaltyRedemption *) lfirst(lc))->member_id);
 	}
+	/* who has the points of members that were merged */
+	{
+		member_iterator mi;
+		MemberEntry *entry;
+
+		member_start_iterate(batch->members, &mi);
+		while ((entry = member_iterate(batch->members, &mi)) != NULL)
+			if (entry->member != NULL && entry->member->merged_into != 0)
+				ADD(entry->member->merged_into);
+	}
 #undef ADD
 	return sort_unique(*ids, n);
 }
@@ -726,6 +736,33 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 }
 
 /*
+ * The member who has another's points, since they were merged or from the
+ * beginning.
+ */
+LoyaltyMember *
+loyalty_batch_account(LoyaltyBatch *batch, int64 id)
+{
+	LoyaltyMember *m = loyalty_batch_member(batch, id);
+
+	while (m->merged_into != 0)
+		m = loyalty_batch_member(batch, m->merged_into);
+	return m;
+}
+
+/* what was booked for members that were merged goes to who has their points */
+static void
+sweep_merged(LoyaltyBatch *batch)
+{
+	member_iterator it;
+	MemberEntry *entry;
+
+	member_start_iterate(batch->members, &it);
+	while ((entry = member_iterate(batch->members, &it)) != NULL)
+		if (entry->member != NULL && entry->member->merged_into != 0 && entry->member->dirty)
+			loyalty_sweep(entry->member, loyalty_batch_account(batch, entry->id), batch->now, batch->now);
+}
+
+/*
  * Evaluate documents and book what differs.  SPI is connected, the role is
  * that of the books' owner, and an error undoes the batch as a whole.  Facts
  * and all else are allocated in the current context, which the caller drops.
@@ -770,6 +807,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	for (int i = 0; i < n; i++)
 		loyalty_evaluate_document(&batch, batch.docs[i]);
+	sweep_merged(&batch);
 
 	loyalty_store_flush();
 	dirty = palloc(sizeof(LoyaltyMember *) * (batch.members->members + 1));

@@ -84,7 +84,7 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
-		loyalty_member_qualify(loyalty_batch_member(batch, part->member_id), delta);
+		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta);
 		part->qualifying = loyalty_num_trim(qualifying);
 		part->dirty = true;
 	}
@@ -301,7 +301,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 
 	program = loyalty_batch_member(batch, sale->member_id)->program;
 	if (sale->stale || sale->rate == NULL)
-		price(loyalty_batch_member(batch, sale->member_id), sale);
+		price(loyalty_batch_account(batch, sale->member_id), sale);
 	rules = loyalty_frozen_rules(program, sale);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
@@ -444,6 +444,23 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 }
 
 /*
+ * With whom a document is booked: what is known of a customer who was merged
+ * stays with him, what is new is the other one's.
+ */
+static int64
+member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
+{
+	ListCell   *lc;
+
+	if (doc->member_id == 0 || loyalty_batch_member(batch, doc->member_id)->merged_into == 0)
+		return doc->member_id;
+	foreach(lc, own->parts)
+		if (((LoyaltyPart *) lfirst(lc))->member_id == doc->member_id)
+			return doc->member_id;
+	return loyalty_batch_account(batch, doc->member_id)->id;
+}
+
+/*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
  */
@@ -468,7 +485,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 		{
 			LoyaltyClaim *claim = lfirst(lc);
 			LoyaltyFamily *root = NULL;
-			int64		member_id = doc->member_id;
+			int64		member_id = member_of(batch, doc, own);
 
 			if (claim->root_source != NULL)
 			{

@@ -156,6 +156,7 @@ typedef struct LoyaltyDifference
 /* batch.c */
 extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
+extern LoyaltyMember *loyalty_batch_account(LoyaltyBatch *batch, int64 id);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, int n, int *nfound);
 extern void loyalty_forget_locks(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
@@ -233,6 +234,8 @@ extern void loyalty_repay(LoyaltyPosting *p);
 extern Points loyalty_draw_own(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
 extern Points loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
 extern Points loyalty_spend(LoyaltyPosting *p, Points need);
+extern void loyalty_draw_all(LoyaltyPosting *p);
+extern Points loyalty_forgive(LoyaltyPosting *p);
 extern void loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now);
 
 /* redemption.c */
@@ -255,6 +258,12 @@ extern void loyalty_post_redemptions(LoyaltyBatch *batch, LoyaltyDocument *doc, 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
 						 LoyaltyPart *root, Points due);
+
+/* transfer.c */
+extern void loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const char *key,
+							 TimestampTz at, TimestampTz now);
+extern void loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampTz now);
+extern char *loyalty_merge_key(int64 member_id);
 
 /* store.c */
 typedef enum LoyaltyTable

@@ -8,8 +8,8 @@
  * with the entry.  The member is locked all the time.
  *
  * Points can be spent while their lot is usable: through the last day of its
- * validity.  loyalty_usable() and the start of the scan in loyalty_spend() are
- * the two places that say so.
+ * validity.  loyalty_usable() and the start of the scan in draw_from() are the
+ * two places that say so.
  */
 #include "postgres.h"
 
@@ -478,14 +478,14 @@ loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need)
 }
 
 /*
- * Draw as spending does: soonest expiring first, then oldest, never-expiring
- * last, from lots that are valid today.  Returns what is not there.
+ * Draw from open lots in the order of spending, from those that expire on a
+ * day or later.  Returns what is not there.
  */
-Points
-loyalty_spend(LoyaltyPosting *p, Points need)
+static Points
+draw_from(LoyaltyPosting *p, DateADT day, Points need)
 {
-	/* the scan starts behind all lots that have expired */
-	DateADT		expires_on = p->today - 1;
+	/* the scan starts behind all lots that expire earlier */
+	DateADT		expires_on = DATE_IS_NOBEGIN(day) ? day : day - 1;
 	int64		seq = PG_INT64_MAX;
 	int64		limit = FIRST_LOTS;
 	ListCell   *lc;
@@ -504,7 +504,7 @@ loyalty_spend(LoyaltyPosting *p, Points need)
 		{
 			LoyaltyLot *lot = lfirst(lc);
 
-			if (need > 0 && loyalty_usable(lot, p->today))
+			if (need > 0 && loyalty_usable(lot, day))
 				need = draw(p, lot, need);
 			expires_on = lot->expires_on;
 			seq = lot->seq;
@@ -514,6 +514,46 @@ loyalty_spend(LoyaltyPosting *p, Points need)
 		limit = MORE_LOTS;
 	}
 	return need;
+}
+
+/*
+ * Draw as spending does: soonest expiring first, then oldest, never-expiring
+ * last, from lots that are valid today.  Returns what is not there.
+ */
+Points
+loyalty_spend(LoyaltyPosting *p, Points need)
+{
+	return draw_from(p, p->today, need);
+}
+
+/*
+ * Draw all there is, expired or not.
+ */
+void
+loyalty_draw_all(LoyaltyPosting *p)
+{
+	(void) draw_from(p, DATEVAL_NOBEGIN, PG_INT64_MAX);
+}
+
+/*
+ * Pay all the member's debts, from nothing.  Returns how much that is.
+ */
+Points
+loyalty_forgive(LoyaltyPosting *p)
+{
+	Datum		value = Int64GetDatum(p->member->id);
+	Points		sum = p->member->debt;
+	ListCell   *lc;
+
+	if (sum == 0)
+		return 0;
+	foreach(lc, take_lots(p, loyalty_run(&plan_debts, &value, NULL)))
+	{
+		LoyaltyLot *debt = lfirst(lc);
+
+		loyalty_move(p, debt, -debt->remaining);
+	}
+	return sum;
 }
 
 static void

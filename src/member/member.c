@@ -55,6 +55,11 @@ static LoyaltyPlan plan_customer = {
 	.nparams = 1, .types = {INT8OID}
 };
 
+static LoyaltyPlan plan_account = {
+	.sql = "SELECT m.merged_into FROM loyalty.member m WHERE m.member_id = $1",
+	.nparams = 1, .types = {INT8OID}
+};
+
 static LoyaltyPlan plan_existing = {
 	.sql = "SELECT m.member_id FROM loyalty.member m WHERE m.member_id = ANY ($1) ORDER BY m.member_id",
 	.nparams = 1, .types = {INT8ARRAYOID}
@@ -124,6 +129,26 @@ loyalty_find_member(LoyaltyProgram *program, const char *customer)
 	int64		number = probe(program, customer, &exists);
 
 	return exists ? number : 0;
+}
+
+/*
+ * Who has a member's points: he himself, or with whom he was merged.
+ */
+int64
+loyalty_account_of(int64 member_id)
+{
+	while (member_id != 0)
+	{
+		Datum		value = Int64GetDatum(member_id);
+		bool		isnull = true;
+
+		if (loyalty_run(&plan_account, &value, NULL) == 1)
+			value = loyalty_spi_datum(0, 1, &isnull);
+		if (isnull)
+			break;
+		member_id = DatumGetInt64(value);
+	}
+	return member_id;
 }
 
 /*

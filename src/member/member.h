@@ -35,6 +35,7 @@ typedef struct LoyaltyMember
 /* member.c */
 extern int64 loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt);
 extern int64 loyalty_find_member(LoyaltyProgram *program, const char *customer);
+extern int64 loyalty_account_of(int64 member_id);
 extern int64 *loyalty_existing_members(int64 *ids, int n, int *nfound);
 extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers,
 								  DateADT *joined, int n);

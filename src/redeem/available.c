@@ -33,30 +33,6 @@ static LoyaltyPlan plan_held = {
 	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
 };
 
-static LoyaltyPlan plan_account = {
-	.sql = "SELECT m.merged_into FROM loyalty.member m WHERE m.member_id = $1",
-	.nparams = 1, .types = {INT8OID}
-};
-
-/*
- * Who has a member's points: he himself, or with whom he was merged.
- */
-int64
-loyalty_account_of(int64 member_id)
-{
-	for (;;)
-	{
-		Datum		value = Int64GetDatum(member_id);
-		bool		isnull = true;
-
-		if (loyalty_run(&plan_account, &value, NULL) == 1)
-			value = loyalty_spi_datum(0, 1, &isnull);
-		if (isnull)
-			return member_id;
-		member_id = DatumGetInt64(value);
-	}
-}
-
 static Points
 sum_of(LoyaltyPlan *plan, Datum *values)
 {

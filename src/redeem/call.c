@@ -88,13 +88,20 @@ loyalty_key_argument(FunctionCallInfo fcinfo, int n)
 {
 	char	   *key = loyalty_required_text(fcinfo, n, "key");
 
-	if (key[0] == '\0' || strlen(key) > MAX_KEY_LENGTH ||
-		strncmp(key, LOYALTY_PAID_PREFIX, strlen(LOYALTY_PAID_PREFIX)) == 0)
+	/* what the engine's own keys begin with */
+	static const char *const reserved[] = {LOYALTY_PAID_PREFIX, "merge:", "cancel:", "capture:", "release:"};
+
+	if (key[0] == '\0' || strlen(key) > MAX_KEY_LENGTH)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid key: \"%s\"", key),
-				 errhint("A key has 1 to %d bytes and does not begin with \"%s\".",
-						 MAX_KEY_LENGTH, LOYALTY_PAID_PREFIX)));
+				 errhint("A key has 1 to %d bytes.", MAX_KEY_LENGTH)));
+	for (int i = 0; i < (int) lengthof(reserved); i++)
+		if (strncmp(key, reserved[i], strlen(reserved[i])) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid key: \"%s\"", key),
+					 errhint("Keys that begin with \"%s\" are the engine's own.", reserved[i])));
 	return key;
 }
 
@@ -191,34 +198,59 @@ loyalty_call_begin(LoyaltyCall *c, const char *kind, FunctionCallInfo fcinfo, in
 	loyalty_store_reset();
 }
 
-/*
- * Lock the member that a customer is, or who has his points; an error if
- * there is none.
- */
-void
-loyalty_call_lock(LoyaltyCall *c, const char *customer)
+/* the number of the member that a customer is; an error if there is none */
+static int64
+member_of(LoyaltyCall *c, const char *customer)
 {
 	int64		id = loyalty_find_member(c->program, customer);
-	int			found;
 
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
 				 errmsg("customer \"%s\" is no member of programme \"%s\"", customer, c->program->name),
 				 errhint("loyalty.enrol() makes members.")));
-	c->ids[0] = id;
-	c->nids = 1;
-	for (;;)
-	{
-		int64		account = loyalty_account_of(id);
+	return id;
+}
 
-		c->member = loyalty_lock_in_order(&account, 1, &found);
-		if (found == 1 && c->member->merged_into == 0)
-			break;
-		CHECK_FOR_INTERRUPTS();
+/*
+ * Lock the member that a customer is, or who has his points since a merge;
+ * with another customer (not NULL) that one's as well, in ascending order.
+ */
+void
+loyalty_call_lock(LoyaltyCall *c, const char *customer, const char *other)
+{
+	int64		id = member_of(c, customer);
+	int64		other_id = other == NULL ? id : member_of(c, other);
+	bool		again = true;
+
+	while (again)
+	{
+		int64		mine = loyalty_account_of(id);
+		int64		others = loyalty_account_of(other_id);
+		int64		ids[2];
+		LoyaltyMember *members;
+		int			found;
+
+		ids[0] = Min(mine, others);
+		ids[1] = Max(mine, others);
+		members = loyalty_lock_in_order(ids, mine == others ? 1 : 2, &found);
+		/* somebody may have merged them while we waited */
+		again = false;
+		c->member = c->other = NULL;
+		for (int i = 0; i < found; i++)
+		{
+			if (members[i].id == mine)
+				c->member = &members[i];
+			if (members[i].id == others)
+				c->other = &members[i];
+			again |= members[i].merged_into != 0;
+		}
+		if (c->member == NULL || c->other == NULL)
+			elog(ERROR, "member " INT64_FORMAT " vanished", mine);
 	}
-	if (c->member->id != id)
-		c->ids[c->nids++] = c->member->id;
+	c->ids[0] = id;
+	c->ids[1] = c->member->id;
+	c->nids = c->member->id == id ? 1 : 2;
 }
 
 /*

@@ -155,7 +155,7 @@ loyalty_reserve(PG_FUNCTION_ARGS)
 		loyalty_call_argument(&c, "lines", JsonbToCString(NULL, &PG_GETARG_JSONB_P(6)->root, 0), false);
 	order = loyalty_order(fcinfo, 5, 6, policy);
 
-	loyalty_call_lock(&c, customer);
+	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
 		Datum		values[6];
@@ -208,7 +208,7 @@ loyalty_capture_hold(PG_FUNCTION_ARGS)
 	loyalty_call_argument(&c, "key", key, true);
 	loyalty_call_numeric(&c, "points", fcinfo, 3);
 	source = loyalty_document_argument(&c, fcinfo, 4, 5, &doc_key);
-	loyalty_call_lock(&c, customer);
+	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
 		Hold	   *h = find(&c, customer, key);
@@ -256,7 +256,7 @@ loyalty_release_hold(PG_FUNCTION_ARGS)
 	loyalty_call_begin(&c, "release_hold", fcinfo, 3);
 	c.key = psprintf("release:%s", key);
 	loyalty_call_argument(&c, "key", key, true);
-	loyalty_call_lock(&c, customer);
+	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
 		Hold	   *h = find(&c, customer, key);

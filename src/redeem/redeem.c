@@ -94,7 +94,7 @@ loyalty_redeem(PG_FUNCTION_ARGS)
 		loyalty_call_argument(&c, "lines", JsonbToCString(NULL, &PG_GETARG_JSONB_P(7)->root, 0), false);
 
 	order = loyalty_order(fcinfo, 6, 7, loyalty_policy(c.program));
-	loyalty_call_lock(&c, customer);
+	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
 		if (PG_ARGISNULL(2))
@@ -134,12 +134,13 @@ loyalty_cancel_redemption(PG_FUNCTION_ARGS)
 	loyalty_call_begin(&c, "cancel_redemption", fcinfo, 3);
 	c.key = psprintf("cancel:%s", key);
 	loyalty_call_argument(&c, "key", key, true);
-	loyalty_call_lock(&c, customer);
+	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
 		LoyaltyRedemption *r = loyalty_find_redemption(c.ids, c.nids, key);
 		LoyaltyEntry cause = {0};
 		LoyaltyMember *owner = c.member;
+		int			found;
 
 		if (r == NULL || r->kind == REDEMPTION_PAID)
 			ereport(ERROR,
@@ -152,7 +153,16 @@ loyalty_cancel_redemption(PG_FUNCTION_ARGS)
 		c.answer.points = r->points - r->restored;
 		c.answer.value = r->value;
 		r->is_cancelled = true;
+		if (r->member_id != c.member->id)
+			owner = loyalty_lock_in_order(&r->member_id, 1, &found);
 		loyalty_book_redemption(owner, r, r->points, r->points, &cause, c.at, c.now);
+		if (owner != c.member)
+		{
+			/* it was redeemed before the merge */
+			loyalty_sweep(owner, c.member, c.at, c.now);
+			loyalty_store_flush();
+			loyalty_store_members(&owner, 1);
+		}
 		loyalty_call_store(&c);
 		if (r->source_id != 0)
 			loyalty_touch(r->source_id, r->doc_key, TOUCH_LINE, NULL, NULL, 0);

@@ -36,7 +36,8 @@ typedef struct LoyaltyCall
 	int64		ids[2];			/* the customer's member, and who has his points */
 	int			nids;
 	LoyaltyMember *member;
-	int64		other_id;
+	LoyaltyMember *other;		/* the other customer's, may be the same */
+	int64		other_id;		/* to be kept with the answer, 0 for none */
 	LoyaltyAnswer answer;
 } LoyaltyCall;
 
@@ -55,7 +56,7 @@ extern void loyalty_call_argument(LoyaltyCall *c, const char *name, const char *
 extern void loyalty_call_text(LoyaltyCall *c, const char *name, FunctionCallInfo fcinfo, int n);
 extern void loyalty_call_numeric(LoyaltyCall *c, const char *name, FunctionCallInfo fcinfo, int n);
 extern void loyalty_call_begin(LoyaltyCall *c, const char *kind, FunctionCallInfo fcinfo, int at);
-extern void loyalty_call_lock(LoyaltyCall *c, const char *customer);
+extern void loyalty_call_lock(LoyaltyCall *c, const char *customer, const char *other);
 extern bool loyalty_call_answered(LoyaltyCall *c);
 extern void loyalty_call_store(LoyaltyCall *c);
 extern void loyalty_call_record(LoyaltyCall *c, int64 member_id, Points points, Points balance, Points available,
@@ -65,7 +66,6 @@ extern Datum loyalty_call_result(LoyaltyCall *c, FunctionCallInfo fcinfo);
 extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
 
 /* available.c */
-extern int64 loyalty_account_of(int64 member_id);
 extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
 

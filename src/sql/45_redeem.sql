@@ -132,6 +132,29 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_release_hold';
 COMMENT ON FUNCTION loyalty.release_hold(text, text, text, timestamptz) IS
 'sets free what a hold (by its key) reserved';
 
+CREATE FUNCTION loyalty.adjust(program text, customer text, points numeric, reason text, key text,
+	expires_on date DEFAULT NULL, at timestamptz DEFAULT NULL,
+	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_adjust';
+COMMENT ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz) IS
+'gives or takes points by hand, for a reason; beyond redemption_policy.clerk_limit only members of loyalty_manager may';
+
+CREATE FUNCTION loyalty.transfer(program text, from_customer text, to_customer text, points numeric, key text,
+	at timestamptz DEFAULT NULL,
+	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_transfer_points';
+COMMENT ON FUNCTION loyalty.transfer(text, text, text, numeric, text, timestamptz) IS
+'lets one customer have points of another; they keep their expiry; answers with the giver''s figures';
+
+CREATE FUNCTION loyalty.merge_customers(program text, customer text, into_customer text, at timestamptz DEFAULT NULL,
+	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_merge_customers';
+COMMENT ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz) IS
+'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer for good; both names then answer with the one balance (a household, too)';
+
 CREATE FUNCTION loyalty.close_holds(max_members integer DEFAULT 1000) RETURNS bigint
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_close_holds';
 COMMENT ON FUNCTION loyalty.close_holds(integer) IS

@@ -111,8 +111,17 @@ AS $$
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
 		FROM loyalty.member m
-		LEFT JOIN (SELECT d.member_id, sum(d.qualifying) AS qualifying
-				FROM loyalty.document d GROUP BY d.member_id) d ON d.member_id = m.member_id
+		LEFT JOIN (SELECT coalesce(a.account_id, d.member_id) AS member_id, sum(d.qualifying) AS qualifying
+				FROM loyalty.document d
+				LEFT JOIN (WITH RECURSIVE account AS (
+						SELECT x.member_id, x.merged_into AS account_id FROM loyalty.member x WHERE x.merged_into IS NOT NULL
+						UNION ALL
+						SELECT c.member_id, x.merged_into FROM account c
+							JOIN loyalty.member x ON x.member_id = c.account_id WHERE x.merged_into IS NOT NULL)
+					SELECT c.member_id, c.account_id FROM account c
+						JOIN loyalty.member x ON x.member_id = c.account_id WHERE x.merged_into IS NULL) a
+					ON a.member_id = d.member_id
+				GROUP BY 1) d ON d.member_id = m.member_id
 		WHERE m.qualifying <> coalesce(d.qualifying, 0)
 	UNION ALL
 	SELECT 'tier is not the one that is reached', m.member_id,
@@ -158,6 +167,18 @@ AS $$
 				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
 			ON d.member_id = m.member_id
 		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+	-- merges and transfers: what one gives the other gets
+	UNION ALL
+	SELECT 'merged member has points', m.member_id, format('balance %s, debt %s, held %s', m.balance, m.debt, m.held)
+		FROM loyalty.member m WHERE m.merged_into IS NOT NULL AND (m.balance <> 0 OR m.debt <> 0 OR m.held <> 0)
+	UNION ALL
+	SELECT 'transfer gives other points than it takes', min(e.member_id), format('transfer %s: %s', e.key, sum(e.points))
+		FROM loyalty.entry e
+		LEFT JOIN loyalty.operation o ON o.member_id = e.member_id AND o.key = e.key
+		WHERE e.kind = 'transfer'
+		GROUP BY e.key, CASE WHEN e.key LIKE 'merge:%' THEN 0 ELSE least(e.member_id, o.other_member_id) END,
+			CASE WHEN e.key LIKE 'merge:%' THEN 0 ELSE greatest(e.member_id, o.other_member_id) END
+		HAVING sum(e.points) <> 0
 	-- redemptions against entries, lots and holds
 	UNION ALL
 	SELECT 'redemption is not the sum of its entries', coalesce(r.member_id, e.member_id),
@@ -203,7 +224,7 @@ AS $$
 	SELECT 'entry of no call', e.member_id, format('entry %s, key %s', e.seq, e.key)
 		FROM loyalty.entry e
 		WHERE (e.key IS NULL) <> (e.kind IN ('earn', 'return', 'correction'))
-			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE 'paid\_by\_points:%'
+			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE ALL (ARRAY['paid\_by\_points:%', 'merge:%'])
 				AND NOT EXISTS (SELECT FROM loyalty.operation o
 					WHERE o.member_id = e.member_id AND o.key IN (e.key, 'capture:' || e.key)))
 $$;

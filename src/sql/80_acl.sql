@@ -35,6 +35,10 @@ BEGIN
 		loyalty.capture_hold(text, text, text, numeric, text, text, timestamptz),
 		loyalty.release_hold(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz),
+		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
+	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.close_holds(integer)
+		TO loyalty_manager;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying) ON loyalty.member TO loyalty_bi;
@@ -107,4 +111,7 @@ ALTER FUNCTION loyalty.reserve(text, text, numeric, text, integer, numeric, json
 ALTER FUNCTION loyalty.capture_hold(text, text, text, numeric, text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.release_hold(text, text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.close_holds(integer) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.transfer(text, text, text, numeric, text, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.merge_customers(text, text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.create_roles() OWNER TO @extowner@;
