@@ -15,7 +15,7 @@ OBJS = \
 	src/ledger/remaining.o src/ledger/lots.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o src/ledger/store.o src/ledger/repair.o src/ledger/explain.o \
 	src/member/member.o src/member/account.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
-	src/redeem/adjust.o
+	src/redeem/adjust.o src/redeem/reward.o src/redeem/code.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

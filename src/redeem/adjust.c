@@ -39,18 +39,6 @@ text_of(Points points)
 	return loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(points)));
 }
 
-static void
-check_available(LoyaltyCall *c, Points points)
-{
-	Points		available = loyalty_available(c->member, c->at);
-
-	if (points > available)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOYALTY_POINTS),
-				 errmsg("not enough points"),
-				 errdetail("%s points were asked for, %s are available.", text_of(points), text_of(available))));
-}
-
 /*
  * adjust(program, customer, points, reason, key, expires_on, at)
  *	-> (points, value, balance, available)
@@ -96,7 +84,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 		LoyaltyEntry entry = {0};
 
 		if (points < 0)
-			check_available(&c, -points);
+			loyalty_check_available(&c, -points);
 		loyalty_posting_begin(&p, c.member, c.at);
 		if (points > 0)
 		{
@@ -156,7 +144,7 @@ loyalty_transfer_points(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_STATE),
 					 errmsg("customers \"%s\" and \"%s\" have one balance", from, to)));
-		check_available(&c, points);
+		loyalty_check_available(&c, points);
 		loyalty_transfer(c.member, c.other, points, c.key, c.at, c.now);
 		c.answer.points = points;
 		c.other_id = c.other->id;

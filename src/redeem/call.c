@@ -306,7 +306,7 @@ loyalty_call_record(LoyaltyCall *c, int64 member_id, Points points, Points balan
 	nulls[8] = other_id == 0 ? 'n' : ' ';
 	values[9] = TimestampTzGetDatum(c->at);
 	values[10] = TimestampTzGetDatum(c->now);
-	values[11] = CStringGetTextDatum(GetUserNameFromId(c->caller, false));
+	values[11] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
 	(void) loyalty_write(&plan_store, values, nulls);
 }
 

@@ -235,7 +235,8 @@ loyalty_capture_hold(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_LOYALTY_POINTS),
 					 errmsg("not enough points"),
 					 errdetail("What hold \"%s\" reserved was spent since.", key)));
-		loyalty_redeem_points(&c, key, points, loyalty_share_of(c.program, h->value, points, held), source, doc_key);
+		loyalty_redeem_points(&c, key, REDEMPTION_POINTS, points,
+							  loyalty_share_of(c.program, h->value, points, held), source, doc_key);
 	}
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);

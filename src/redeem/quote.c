@@ -228,6 +228,21 @@ refuse(const char *limit, const char *message, const char *detail)
 #define TEXT_OF(points) loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(points)))
 
 /*
+ * An error unless so many points can be spent.
+ */
+void
+loyalty_check_available(LoyaltyCall *c, Points points)
+{
+	Points		available = loyalty_available(c->member, c->at);
+
+	if (points > available)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_POINTS),
+				 errmsg("not enough points"),
+				 errdetail("%s points were asked for, %s are available.", TEXT_OF(points), TEXT_OF(available))));
+}
+
+/*
  * May the member redeem so many points for the order?  An error if not, else
  * their value.
  */
@@ -235,15 +250,10 @@ Numeric
 loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order)
 {
 	LoyaltyPolicy *policy = loyalty_policy(c->program);
-	Points		available = loyalty_available(c->member, c->at);
 	Points		left;
 	bool		exact = false;
 
-	if (points > available)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOYALTY_POINTS),
-				 errmsg("not enough points"),
-				 errdetail("%s points were asked for, %s are available.", TEXT_OF(points), TEXT_OF(available))));
+	loyalty_check_available(c, points);
 	if (order->amount != NULL)
 	{
 		if (loyalty_num_cmp(order->amount, policy->min_order) < 0)

@@ -46,11 +46,11 @@ loyalty_document_argument(LoyaltyCall *c, FunctionCallInfo fcinfo, int source, i
  * leaves out what points paid.
  */
 void
-loyalty_redeem_points(LoyaltyCall *c, const char *key, Points points, Numeric value,
+loyalty_redeem_points(LoyaltyCall *c, const char *key, LoyaltyRedemptionKind kind, Points points, Numeric value,
 					  LoyaltySource *source, const char *doc_key)
 {
 	LoyaltyEntry cause = {0};
-	LoyaltyRedemption *r = loyalty_new_redemption(c->member->id, key, REDEMPTION_POINTS, value,
+	LoyaltyRedemption *r = loyalty_new_redemption(c->member->id, key, kind, value,
 												  source != NULL ? source->id : 0, doc_key, c->at);
 
 	c->answer.points = points;
@@ -110,21 +110,21 @@ loyalty_redeem(PG_FUNCTION_ARGS)
 						 errmsg("no points can be redeemed"),
 						 errdetail("What is possible is limited by %s.", limited_by)));
 		}
-		loyalty_redeem_points(&c, c.key, points, loyalty_check_limits(&c, points, &order), source, doc_key);
+		loyalty_redeem_points(&c, c.key, REDEMPTION_POINTS, points, loyalty_check_limits(&c, points, &order), source, doc_key);
 	}
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);
-	PG_RETURN_DATUM(result);
+	return result;
 }
 
 /*
- * cancel_redemption(program, customer, key, at) -> (points, value, balance, available)
+ * (program, customer, key, at) -> (points, value, balance, available)
  *
  * key is the redemption's.  Everything that has not come back yet does; what
  * was cancelled already stays as it is and answers the same.
  */
 Datum
-loyalty_cancel_redemption(PG_FUNCTION_ARGS)
+loyalty_cancel(FunctionCallInfo fcinfo, LoyaltyRedemptionKind kind)
 {
 	char	   *customer = loyalty_required_text(fcinfo, 1, "customer");
 	char	   *key = loyalty_key_argument(fcinfo, 2);
@@ -142,7 +142,12 @@ loyalty_cancel_redemption(PG_FUNCTION_ARGS)
 		LoyaltyMember *owner = c.member;
 		int			found;
 
-		if (r == NULL || r->kind == REDEMPTION_PAID)
+		if (r != NULL && r->kind != kind && r->kind == REDEMPTION_REWARD)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOYALTY_STATE),
+					 errmsg("redemption \"%s\" of customer \"%s\" is a reward", key, customer),
+					 errhint("loyalty.cancel_reward() gives it back.")));
+		if (r == NULL || r->kind != kind)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_UNKNOWN),
 					 errmsg("customer \"%s\" has no redemption \"%s\"", customer, key),
@@ -169,5 +174,14 @@ loyalty_cancel_redemption(PG_FUNCTION_ARGS)
 	}
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);
-	PG_RETURN_DATUM(result);
+	return result;
+}
+
+/*
+ * cancel_redemption(program, customer, key, at) -> (points, value, balance, available)
+ */
+Datum
+loyalty_cancel_redemption(PG_FUNCTION_ARGS)
+{
+	return loyalty_cancel(fcinfo, REDEMPTION_POINTS);
 }

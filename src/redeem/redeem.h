@@ -74,12 +74,14 @@ extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines
 extern Points loyalty_quote(LoyaltyProgram *program, LoyaltyMember *member, Points available, LoyaltyOrder *order,
 							TimestampTz at, Numeric *value, const char **limited_by);
 extern Numeric loyalty_share_of(LoyaltyProgram *program, Numeric value, Points points, Points all);
+extern void loyalty_check_available(LoyaltyCall *c, Points points);
 extern Numeric loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order);
 
 /* redeem.c */
 extern LoyaltySource *loyalty_document_argument(LoyaltyCall *c, FunctionCallInfo fcinfo, int source, int key,
 												char **doc_key);
-extern void loyalty_redeem_points(LoyaltyCall *c, const char *key, Points points, Numeric value,
-								  LoyaltySource *source, const char *doc_key);
+extern void loyalty_redeem_points(LoyaltyCall *c, const char *key, LoyaltyRedemptionKind kind, Points points,
+								  Numeric value, LoyaltySource *source, const char *doc_key);
+extern Datum loyalty_cancel(FunctionCallInfo fcinfo, LoyaltyRedemptionKind kind);
 
 #endif							/* LOYALTY_REDEEM_H */

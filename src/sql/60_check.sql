@@ -197,15 +197,17 @@ AS $$
 		WHERE r.restored < 0 OR r.written_off < 0 OR r.restored + r.written_off > r.points
 			OR (r.is_cancelled AND r.restored <> r.points) OR (r.source_id IS NULL) <> (r.doc_key IS NULL)
 	UNION ALL
-	SELECT 'redemption gave more back to a lot than it drew', a.member_id,
-			format('redemption %s, lot %s: %s', e.key, a.lot_seq, sum(a.points))
-		FROM loyalty.allocation a
-		JOIN loyalty.entry e ON e.member_id = a.member_id AND e.seq = a.entry_seq AND e.kind IN ('redeem', 'redeem_cancel')
-		JOIN loyalty.lot l ON l.member_id = a.member_id AND l.seq = a.lot_seq AND l.points > 0
+	SELECT 'redemption gave more back to a lot than it drew', g.member_id,
+			format('redemption %s, lot %s: %s', g.key, g.lot_seq, g.points)
+		FROM (SELECT e.member_id, e.key, a.lot_seq, sum(a.points) AS points
+				FROM loyalty.entry e
+				JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
+				WHERE e.kind IN ('redeem', 'redeem_cancel')
+				GROUP BY e.member_id, e.key, a.lot_seq HAVING sum(a.points) > 0) g
+		JOIN loyalty.lot l ON l.member_id = g.member_id AND l.seq = g.lot_seq AND l.points > 0
 		-- what repaid a debt that a redemption made may get it back
 		WHERE NOT EXISTS (SELECT FROM loyalty.entry d JOIN loyalty.lot x ON x.member_id = d.member_id AND x.seq = d.seq
-			WHERE d.member_id = e.member_id AND d.key = e.key AND x.points < 0)
-		GROUP BY a.member_id, e.key, a.lot_seq HAVING sum(a.points) > 0
+			WHERE d.member_id = g.member_id AND d.key = g.key AND x.points < 0)
 	UNION ALL
 	SELECT 'held points are not the sum of the open holds', m.member_id,
 			format('held %s, holds %s', m.held, coalesce(h.points, 0))
@@ -220,6 +222,29 @@ AS $$
 		LEFT JOIN loyalty.redemption r ON r.member_id = h.member_id AND r.key = h.key
 		WHERE h.captured > h.points OR (h.state = 'captured') <> (h.captured > 0)
 			OR (h.state = 'captured' AND h.captured IS DISTINCT FROM r.points)
+	-- rewards and vouchers
+	UNION ALL
+	SELECT 'reward counts other units than were redeemed', 0::bigint,
+			format('reward %s: used %s, spent %s, uses %s, %s', r.name, r.used, r.spent, coalesce(u.units, 0), coalesce(u.points, 0))
+		FROM loyalty.reward r
+		LEFT JOIN (SELECT u.reward_id, sum(u.units) AS units, sum(u.points) AS points FROM loyalty.reward_use u
+				WHERE NOT u.is_cancelled GROUP BY u.reward_id) u ON u.reward_id = r.reward_id
+		WHERE (r.stock IS NOT NULL OR r.budget IS NOT NULL)
+			AND (r.used <> coalesce(u.units, 0) OR r.spent <> coalesce(u.points, 0))
+	UNION ALL
+	SELECT 'reward and its redemption disagree', coalesce(u.member_id, r.member_id), format('key %s', coalesce(u.key, r.key))
+		FROM loyalty.reward_use u
+		FULL JOIN (SELECT * FROM loyalty.redemption r WHERE r.kind = 'reward') r
+			ON r.member_id = u.member_id AND r.key = u.key
+		WHERE u.points IS DISTINCT FROM r.points OR u.is_cancelled IS DISTINCT FROM r.is_cancelled
+	UNION ALL
+	SELECT 'voucher is not what its uses leave', v.member_id,
+			format('voucher %s: %s of %s remain after %s uses', left(v.code, 4), v.remaining, v.value, v.uses)
+		FROM loyalty.voucher v
+		LEFT JOIN (SELECT u.member_id, u.code, count(*) AS n, sum(u.amount) AS amount FROM loyalty.voucher_use u
+				WHERE u.state <> 'released' GROUP BY u.member_id, u.code) u ON u.member_id = v.member_id AND u.code = v.code
+		WHERE v.uses <> coalesce(u.n, 0) OR v.uses > v.max_uses OR v.remaining < 0
+			OR v.remaining <> CASE WHEN v.kind = 'value' THEN v.value - coalesce(u.amount, 0) ELSE 0 END
 	UNION ALL
 	SELECT 'entry of no call', e.member_id, format('entry %s, key %s', e.seq, e.key)
 		FROM loyalty.entry e

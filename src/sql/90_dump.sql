@@ -18,3 +18,8 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.redemption_policy', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.operation', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.redemption', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.hold', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.reward', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_reward_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_use', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher_use', '');
