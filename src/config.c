@@ -100,6 +100,7 @@ load(void)
 	loyalty_config_watch(loyalty_relation("program"));
 	loyalty_config_watch(loyalty_relation("tier"));
 	loyalty_config_watch(loyalty_relation("rule"));
+	loyalty_config_watch(loyalty_relation("redemption_policy"));
 	loyalty_config_watch(loyalty_relation("source"));
 	stale = false;
 
@@ -116,6 +117,7 @@ load(void)
 		/* SPI results are copied by the loaders into the copy's own context */
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
+		loyalty_load_policies(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);
 		MemoryContextSwitchTo(old);
 		SPI_finish();

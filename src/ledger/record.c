@@ -349,7 +349,7 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	r.member_id = member_of(r.program, r.customer, date);
 	if (strcmp(r.kind, "referral") == 0)
 		r.other_member = check_referrer(r.program, r.member_id, r.customer, r.reference);
-	loyalty_lock_in_order(r.member_id);
+	loyalty_lock_if_in_order(r.member_id);
 	MemoryContextSwitchTo(context);
 	if (insert_event(&r))
 	{
@@ -405,7 +405,7 @@ decide(FunctionCallInfo fcinfo, const char *function, LoyaltyEventState to)
 	member_id = loyalty_find_member(program, customer);
 	if (member_id != 0 && source != NULL)
 	{
-		loyalty_lock_in_order(member_id);
+		loyalty_lock_if_in_order(member_id);
 		values[0] = Int64GetDatum(member_id);
 		values[1] = CStringGetTextDatum(key);
 		values[2] = Int32GetDatum(program->id);

@@ -40,7 +40,7 @@ SELECT is(shop.entries('ev', 'bob'), 'event 1', 'its entry is one of kind event'
 SELECT is((SELECT kind || ' ' || gross || ' ' || qualifying FROM shop.document WHERE points > 0), 'event 0 0', 'its document has no amount and qualifies for nothing');
 
 -- idempotency
-SELECT throws_ok(format('SELECT shop.event(%s)', args), 'LY006', NULL, 'the key again, with ' || what) FROM (VALUES
+SELECT throws_ok(format('SELECT shop.event(%s)', args), 'LY012', NULL, 'the key again, with ' || what) FROM (VALUES
 	('another kind', $$'bob', 'survey', 'r', '2024-03-11 00:30', '{"a": "b"}', 'z2'$$),
 	('another reference', $$'bob', 'probe', 's', '2024-03-11 00:30', '{"a": "b"}', 'z2'$$),
 	('no reference', $$'bob', 'probe', NULL, '2024-03-11 00:30', '{"a": "b"}', 'z2'$$),
