@@ -32,6 +32,15 @@ SELECT * FROM loyalty.stamp_card('st cups', 'Ana');
 INSERT INTO ticket VALUES (4, 'Ana', '2026-03-04');
 INSERT INTO item VALUES (7, 4, 'cup', 5, 15);
 SELECT * FROM loyalty.stamp_card('st cups', 'Ana');
+-- which is good for a cup, once
+SELECT loyalty.set_reward('st cups', 'free cup', kind => 'service', cost => 10) > 0 AS reward;
+SELECT points, balance FROM loyalty.redeem_reward('st cups', 'Ana', 'free cup', key => 'ticket 6');
+SELECT points, balance FROM loyalty.redeem_reward('st cups', 'Ana', 'free cup', key => 'ticket 6');
+SELECT * FROM loyalty.redeem_reward('st cups', 'Ana', 'free cup', key => 'ticket 7');
+INSERT INTO ticket VALUES (6, 'Ana', '2026-03-05');
+INSERT INTO item VALUES (9, 6, 'cup', 1, 0);
+SELECT * FROM loyalty.stamp_card('st cups', 'Ana');
+-- stamps that were used already are owed
 UPDATE ticket SET void = true WHERE id = 4;
 SELECT * FROM loyalty.stamp_card('st cups', 'Ana');
 -- nobody yet, nothing to stamp, no such card

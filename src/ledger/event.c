@@ -29,8 +29,9 @@ static LoyaltyPlan plan_rewarded = {
 	" AND d.occurred_at <= $4 AND d.doc_date >= $5 AND (d.occurred_at, d.doc_key) < ($4, $6)"
 	" AND NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(d.matches) AS m (match)"
 	" WHERE m.match ? 'cut' AND (m.match ->> 'rule')::pg_catalog.int4 = ANY ($3))"
-	" AND EXISTS (SELECT FROM loyalty.event e WHERE e.member_id = d.member_id"
-	" AND e.event_key = pg_catalog.substr(d.doc_key, 2 + pg_catalog.length(d.member_id::pg_catalog.text))"
+	" AND EXISTS (SELECT FROM loyalty.event e"
+	" WHERE e.member_id = pg_catalog.split_part(d.doc_key, ':', 1)::pg_catalog.int8"
+	" AND e.event_key = pg_catalog.substr(d.doc_key, 1 + pg_catalog.strpos(d.doc_key, ':'))"
 	" AND e.state <> 'waiting')"
 	" LIMIT $7) x",
 	.nparams = 7, .types = {INT8OID, INT4OID, INT4ARRAYOID, TIMESTAMPTZOID, DATEOID, TEXTOID, INT4OID}
@@ -179,7 +180,7 @@ loyalty_award_event(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *p
 	{
 		Datum		values[4];
 
-		values[0] = Int64GetDatum(part->member_id);
+		values[0] = Int64GetDatum(event->member_id);
 		values[1] = CStringGetTextDatum(event->key);
 		values[2] = CStringGetTextDatum(loyalty_event_state_name(event->state));
 		values[3] = PointsGetDatum(pending);
@@ -188,9 +189,9 @@ loyalty_award_event(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *p
 		part->dirty = true;
 	}
 	if (takes_place(event->state) != takes_place(before))
-		loyalty_touch_later_events(doc->source, part->member_id, event->kind, part->at, event->key);
+		loyalty_touch_later_events(doc->source, event->member_id, event->kind, part->at, event->key);
 	if (event->state != before && strcmp(event->kind, "referral") == 0)
-		loyalty_touch_referrer(doc->source, event->other_member, part->member_id, event->key);
+		loyalty_touch_referrer(doc->source, event->other_member, event->member_id, event->key);
 	return award;
 }
 
@@ -271,7 +272,7 @@ loyalty_event_waits(LoyaltyPart *part)
 	const char *state;
 	const char *kind;
 
-	values[0] = Int64GetDatum(part->member_id);
+	values[0] = Int64GetDatum(strtoi64(part->key, NULL, 10));
 	values[1] = CStringGetTextDatum(strchr(part->key, ':') + 1);
 	if (loyalty_run(&plan_state, values, NULL) == 0)
 		return NULL;

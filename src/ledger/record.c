@@ -73,7 +73,7 @@ static LoyaltyPlan plan_mark_member = {
 
 static LoyaltyPlan plan_answer = {
 	.sql = "SELECT e.state, COALESCE((SELECT pg_catalog.sum(d.points) FROM loyalty.document d"
-	" WHERE d.source_id = $3 AND d.doc_key = $4 AND d.member_id = e.member_id), 0), e.pending"
+	" WHERE d.source_id = $3 AND d.doc_key = $4), 0), e.pending"
 	" FROM loyalty.event e WHERE e.member_id = $1 AND e.event_key = $2",
 	.nparams = 4, .types = {INT8OID, TEXTOID, INT4OID, TEXTOID}
 };
@@ -155,22 +155,42 @@ answer(FunctionCallInfo fcinfo, LoyaltySource *source, int64 member_id, const ch
 }
 
 /*
- * The member that a customer is on a day; made one where the programme does so.
+ * Who has the event of that key: the member himself, or, if he has none, with
+ * whom he was merged.
  */
 static int64
-member_of(LoyaltyProgram *program, char *customer, DateADT date)
+member_with_event(LoyaltyProgram *program, int64 member_id, const char *key)
+{
+	int64		account = loyalty_account_of(member_id);
+	Datum		values[3];
+
+	if (account == member_id)
+		return member_id;
+	values[0] = Int64GetDatum(member_id);
+	values[1] = CStringGetTextDatum(key);
+	values[2] = Int32GetDatum(program->id);
+	return loyalty_run(&plan_event, values, NULL) > 0 ? member_id : account;
+}
+
+/*
+ * The member that a customer is on a day; made one where the programme does so.
+ * What is new of a customer who was merged is the other one's, but what was
+ * recorded before is found where it is.
+ */
+static int64
+member_of(LoyaltyProgram *program, char *customer, DateADT date, const char *key)
 {
 	LoyaltyMember *member;
 
 	if (!program->explicit_enrolment)
-		return loyalty_enrol_customer(program, customer, date);
+		return member_with_event(program, loyalty_enrol_customer(program, customer, date), key);
 	member = loyalty_read_member(loyalty_find_member(program, customer));
 	if (member == NULL || member->joined_on > date)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
 				 errmsg("customer \"%s\" is no member of programme \"%s\" on that day", customer, program->name),
 				 errhint("loyalty.enrol() makes members.")));
-	return member->id;
+	return member_with_event(program, member->id, key);
 }
 
 /*
@@ -192,11 +212,15 @@ check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *r
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
 				 errmsg("customer \"%s\" cannot refer himself", customer)));
-	id = loyalty_find_member(program, referrer);
+	id = loyalty_account_of(loyalty_find_member(program, referrer));
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
 				 errmsg("customer \"%s\", who has referred, is no member of programme \"%s\"", referrer, program->name)));
+	if (id == friend_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_STATE),
+				 errmsg("customers \"%s\" and \"%s\" are one member", customer, referrer)));
 	value = Int64GetDatum(id);
 	for (int depth = 0; depth < 10000 && loyalty_run(&plan_referrer_of, &value, NULL) > 0; depth++)
 	{
@@ -346,7 +370,7 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	r.program = loyalty_program_by_name(program);
 	r.source = loyalty_event_source(r.program);
 
-	r.member_id = member_of(r.program, r.customer, date);
+	r.member_id = member_of(r.program, r.customer, date, r.key);
 	if (strcmp(r.kind, "referral") == 0)
 		r.other_member = check_referrer(r.program, r.member_id, r.customer, r.reference);
 	loyalty_lock_if_in_order(r.member_id);
@@ -405,6 +429,7 @@ decide(FunctionCallInfo fcinfo, const char *function, LoyaltyEventState to)
 	member_id = loyalty_find_member(program, customer);
 	if (member_id != 0 && source != NULL)
 	{
+		member_id = member_with_event(program, member_id, key);
 		loyalty_lock_if_in_order(member_id);
 		values[0] = Int64GetDatum(member_id);
 		values[1] = CStringGetTextDatum(key);

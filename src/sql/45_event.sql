@@ -41,7 +41,10 @@ AS $$
 	JOIN loyalty.source s ON s.program_id = e.program_id AND s.header = 'loyalty.event'::regclass
 	LEFT JOIN LATERAL (SELECT sum(d.points) AS points FROM loyalty.document d
 		WHERE d.source_id = s.source_id AND d.doc_key = e.member_id || ':' || e.event_key) d ON true
-	WHERE e.member_id = loyalty.member_id($1, $2)
+	-- and those of customers who were merged into this one
+	WHERE e.member_id IN (SELECT m.id FROM loyalty.member_id($1, $2) m (id)
+		UNION SELECT o.other_member_id FROM loyalty.member_id($1, $2) m (id)
+			JOIN loyalty.operation o ON o.member_id = m.id AND o.kind = 'merge_customers' AND o.key = 'merge:' || o.other_member_id)
 	ORDER BY e.occurred_at, e.event_key
 $$;
 COMMENT ON FUNCTION loyalty.events(text, text) IS
@@ -81,7 +84,7 @@ RETURNS record
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	v_balance numeric := greatest(loyalty.balance(program, customer), 0);
+	v_balance numeric(18,2) := greatest(loyalty.balance(program, customer), 0);
 BEGIN
 	SELECT p.stamps_per_card INTO needed FROM loyalty.program p WHERE p.program_id = loyalty.program_id(program);
 	IF needed IS NULL THEN

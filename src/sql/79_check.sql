@@ -186,28 +186,27 @@ AS $$
 			format('document %s of source %s', d.doc_key, d.source_id)
 		FROM loyalty.document d
 		LEFT JOIN loyalty.source s ON s.source_id = d.source_id
-		LEFT JOIN loyalty.event e ON e.member_id = d.member_id AND d.doc_key = e.member_id || ':' || e.event_key
-			AND e.program_id = s.program_id
+		LEFT JOIN loyalty.event e ON d.doc_key = e.member_id || ':' || e.event_key AND e.program_id = s.program_id
 		WHERE (d.kind = 'event') <> coalesce(s.header = 'loyalty.event'::regclass, false)
 			OR (d.kind = 'event' AND (e.member_id IS NULL OR d.qualifying <> 0 OR d.gross <> 0 OR d.root_source_id <> 0))
 	UNION ALL
 	SELECT 'event that does not count has points', e.member_id, format('event %s, %s: %s', e.event_key, e.state, d.points)
 		FROM loyalty.event e
-		JOIN loyalty.document d ON d.member_id = e.member_id AND d.doc_key = e.member_id || ':' || e.event_key AND d.kind = 'event'
+		JOIN loyalty.document d ON d.doc_key = e.member_id || ':' || e.event_key AND d.kind = 'event'
 		JOIN loyalty.program p ON p.program_id = e.program_id
 		WHERE e.state <> 'counted' AND d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'
 	UNION ALL
 	SELECT 'state of an event is not that of its document', e.member_id,
-			format('event %s is %s, its document %s', e.event_key, e.state, coalesce(d.state, 'is not there'))
+			format('event %s is %s, its document is %s', e.event_key, e.state,
+				CASE WHEN d.live THEN 'booked' WHEN NOT d.live THEN 'withdrawn' ELSE 'not there' END)
 		FROM loyalty.event e
 		LEFT JOIN loyalty.source s ON s.program_id = e.program_id AND s.header = 'loyalty.event'::regclass
-		LEFT JOIN loyalty.document d ON d.source_id = s.source_id AND d.member_id = e.member_id
-			AND d.doc_key = e.member_id || ':' || e.event_key
-		WHERE CASE e.state WHEN 'new' THEN d.state IS NOT NULL
-				WHEN 'waiting' THEN d.state IS NULL OR d.state = 'withdrawn'
-				WHEN 'pending' THEN d.state IS NULL OR d.state = 'withdrawn'
-				WHEN 'counted' THEN d.state IS NULL OR d.state = 'withdrawn'
-				ELSE d.state <> 'withdrawn' END
+		LEFT JOIN LATERAL (SELECT bool_or(d.state <> 'withdrawn') AS live FROM loyalty.document d
+			WHERE d.source_id = s.source_id AND d.doc_key = e.member_id || ':' || e.event_key) d ON true
+		WHERE CASE e.state WHEN 'new' THEN d.live IS NOT NULL
+				WHEN 'rejected' THEN d.live IS TRUE
+				WHEN 'revoked' THEN d.live IS TRUE
+				ELSE d.live IS NOT TRUE END
 			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
 				AND w.doc_key = e.member_id || ':' || e.event_key)
 	UNION ALL
@@ -232,7 +231,7 @@ AS $$
 		CROSS JOIN LATERAL (SELECT count(*) AS n
 				FROM loyalty.document d
 				JOIN loyalty.rule v ON v.rule_id = ANY (d.rules) AND v.program_id = r.program_id AND v.name = r.name
-				JOIN loyalty.event e ON e.member_id = d.member_id AND d.doc_key = e.member_id || ':' || e.event_key
+				JOIN loyalty.event e ON d.doc_key = e.member_id || ':' || e.event_key
 				WHERE d.member_id = r.member_id AND d.kind = 'event' AND d.state = 'booked' AND e.state <> 'waiting'
 					AND (d.occurred_at, d.doc_key) < (r.occurred_at, r.doc_key)
 					AND (r.limit_period = 'lifetime' OR date_trunc(r.limit_period, d.doc_date) = date_trunc(r.limit_period, r.doc_date))

@@ -165,6 +165,20 @@ SELECT is(loyalty.balance('carried', 'ann'), 1.00, 'and are taken back exactly')
 SELECT loyalty.revoke_event('carried', 'ann', 'half:2') \g /dev/null
 SELECT is(loyalty.balance('carried', 'ann'), 0.00, 'to the last');
 
+-- customers who are merged: what was recorded stays where it was, what is new is the other's
+SELECT shop.rule('merged', 'merged', 4, NULL, 2, 'lifetime') \gset
+SELECT shop.event('jim', 'merged', '1', '2024-03-21'), shop.event('kim', 'merged', '1', '2024-03-22') \g /dev/null
+SELECT loyalty.merge_customers('ev', 'jim', 'kim') \g /dev/null
+SELECT is(loyalty.balance('ev', 'jim'), 8.00, 'merged: one balance');
+SELECT results_eq($$SELECT * FROM shop.event('jim', 'merged', '1', '2024-03-21')$$, $$VALUES ('counted', 4::numeric, 0::numeric)$$, 'the same again finds it');
+SELECT results_eq($$SELECT * FROM shop.event('jim', 'merged', '2', '2024-03-23')$$, $$VALUES ('counted', 4::numeric, 0::numeric)$$, 'what is new');
+SELECT is(shop.points('kim', 'merged'), '4 4 4', 'is the other''s');
+SELECT is(shop.points('jim', 'merged'), '4 4 4', 'by either name');
+SELECT is((SELECT x.state FROM loyalty.revoke_event('ev', 'jim', 'merged:1') x), 'revoked', 'what was recorded before is taken back');
+SELECT is((SELECT x.state FROM loyalty.revoke_event('ev', 'jim', 'merged:2') x), 'revoked', 'and after');
+SELECT is(loyalty.balance('ev', 'kim'), 4.00, 'from the one balance');
+SELECT throws_ok($$SELECT shop.event('kim', 'referral', 'jim', '2024-03-23')$$, 'LY003', NULL, 'nobody refers who he is');
+
 SELECT is_empty(format('SELECT * FROM loyalty.verify(%L)', s), 'verify() finds nothing in ' || s) FROM unnest('{carried events,past events}'::text[]) s;
 SELECT is_empty($$SELECT FROM loyalty.status() WHERE source LIKE '% events' AND NOT (capturing AND mapping_ok AND problem IS NULL)$$, 'sources of events are well');
 SELECT is_empty('SELECT * FROM shop.pending', 'nothing waits');
