@@ -28,7 +28,10 @@ end_of_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			loyalty_recall_touched();
 			(void) loyalty_flush_touched(0);
+			if (event == XACT_EVENT_PRE_PREPARE)
+				loyalty_queue_unmet();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:

@@ -25,7 +25,7 @@ typedef struct LoyaltyIdentity
 } LoyaltyIdentity;
 
 /* a statement of the engine's own, prepared once per backend */
-#define LOYALTY_MAX_PARAMS 25
+#define LOYALTY_MAX_PARAMS 28
 typedef struct LoyaltyPlan
 {
 	const char *sql;
@@ -44,9 +44,11 @@ extern void loyalty_become(Oid role, LoyaltyIdentity *save);
 extern void loyalty_become_reader(Oid role, LoyaltyIdentity *save);
 extern void loyalty_resume(const LoyaltyIdentity *save);
 extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
+extern void loyalty_pin_parser(void);
 extern void loyalty_pin_planner(void);
 extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);
+extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);
@@ -55,6 +57,7 @@ extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern uint64 loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern Datum loyalty_text_array(char **strings, int n);
 extern Datum loyalty_int8_array(int64 *values, int n);
+extern int	loyalty_int8_values(Datum array, int64 **values);
 extern char *loyalty_spi_text(uint64 row, int column);
 extern Datum loyalty_spi_datum(uint64 row, int column, bool *isnull);
 extern Numeric loyalty_spi_numeric(uint64 row, int column);

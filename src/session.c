@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -22,6 +23,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -191,6 +194,18 @@ loyalty_pin_settings(const char *search_path, const char *time_zone)
 }
 
 /*
+ * On top of that, fix how the text of an expression is read and written back.
+ */
+void
+loyalty_pin_parser(void)
+{
+	pin("standard_conforming_strings", "on");
+	pin("transform_null_equals", "off");
+	pin("array_nulls", "on");
+	pin("quote_all_identifiers", "off");
+}
+
+/*
  * The engine finds rows by their keys.  Its plans are kept, and may be made
  * while a table is still empty: that must not tie them to scanning it when it
  * has grown, which in one bulk statement it does.
@@ -224,6 +239,48 @@ loyalty_unpin_settings(int nestlevel)
 {
 	/* as if rolled back: what a mapping itself set goes as well */
 	AtEOXact_GUC(false, nestlevel);
+}
+
+/*
+ * Run work in a subtransaction and in a memory context (NULL: the current
+ * one); with undo its changes are undone even if it succeeds.  Returns NULL, or
+ * the error that undid it, in the current context.  What ends the statement or
+ * the session gets through.
+ */
+ErrorData *
+loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		outer = loyalty_planner_scope(false);
+	ErrorData  *error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context != NULL ? context : caller);
+	PG_TRY();
+	{
+		work(arg);
+		if (undo)
+			RollbackAndReleaseCurrentSubTransaction();
+		else
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	(void) loyalty_planner_scope(outer);
+	if (error != NULL && (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+						  error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+						  error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN))
+		ReThrowError(error);
+	return error;
 }
 
 /*
@@ -385,6 +442,23 @@ loyalty_int8_array(int64 *values, int n)
 	for (int i = 0; i < n; i++)
 		datums[i] = Int64GetDatum(values[i]);
 	return PointerGetDatum(construct_array(datums, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * The other way round, in the current context; returns how many there are.
+ */
+int
+loyalty_int8_values(Datum array, int64 **values)
+{
+	Datum	   *datums;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &datums, NULL, &n);
+	*values = palloc(sizeof(int64) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		(*values)[i] = DatumGetInt64(datums[i]);
+	return n;
 }
 
 /*

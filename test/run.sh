@@ -2,7 +2,7 @@
 # All tests.  Installs what is missing, builds and installs the extension, and
 # runs every tier against a throw-away cluster.
 #
-#   bash test/run.sh [tier...]        tiers: build regress isolation pgtap tap random lint
+#   bash test/run.sh [tier...]        tiers: build regress isolation pgtap tap random fuzz lint
 #
 # The last line counts what passed and what failed.  A tier that cannot run is
 # a failure, never a skip.  See test/lib.sh for PG_CONFIG, INSTALLED and KEEP.
@@ -10,7 +10,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-ALL_TIERS="build regress isolation pgtap tap random lint"
+ALL_TIERS="build regress isolation pgtap tap random fuzz lint"
 LIMIT=1800						# seconds; a test that hangs must not hang the caller
 PASSED=0
 FAILED=0
@@ -239,18 +239,19 @@ tier_tap()
 }
 
 # ---------------------------------------------------------------------------
-# random
+# random and fuzz
 
-tier_random()
+# Run a script that counts for itself, if its last line does.
+#   count_script TIER
+count_script()
 {
-	local log="$SCRATCH/random.log" code=0 counts
+	local tier=$1 script="test/$1/run.sh" log="$SCRATCH/$1.log" code=0 counts
 
-	if [ ! -e "$SCRATCH/tree/test/random/run.sh" ]; then
-		fail "random: there is no test/random/run.sh"
+	if [ ! -e "$SCRATCH/tree/$script" ]; then
+		fail "$tier: there is no $script"
 		return 0
 	fi
-	as_db timeout -k 10 $LIMIT env -C "$SCRATCH/tree" bash test/random/run.sh 2>&1 | tee "$log" || code=$?
-	# it counts for itself if its last line does
+	as_db timeout -k 10 $LIMIT env -C "$SCRATCH/tree" bash "$script" 2>&1 | tee "$log" || code=$?
 	counts=$(tail -n 1 "$log" | sed -n 's/^\([0-9]\{1,\}\) passed, \([0-9]\{1,\}\) failed$/\1 \2/p')
 	if [ -n "$counts" ]; then
 		PASSED=$((PASSED + ${counts% *}))
@@ -259,15 +260,25 @@ tier_random()
 	if [ $code -ne 0 ] && [ "${counts#* }" = 0 ]; then
 		counts=
 	elif [ $code -ne 0 ] && [ -n "$counts" ]; then
-		FAILURES+=("random: ${counts#* } of them")
+		FAILURES+=("$tier: ${counts#* } of them")
 	fi
 	if [ -z "$counts" ]; then
 		if [ $code -eq 0 ]; then
-			pass "random"
+			pass "$tier"
 		else
-			fail "random: exit code $code"
+			fail "$tier: exit code $code"
 		fi
 	fi
+}
+
+tier_random()
+{
+	count_script random
+}
+
+tier_fuzz()
+{
+	count_script fuzz
 }
 
 # ---------------------------------------------------------------------------

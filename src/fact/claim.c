@@ -11,7 +11,7 @@
 #include "fact/fact.h"
 
 static LoyaltyClaim *
-find_claim(List **claims, LoyaltySource *root_source, char *root_key)
+find_claim(List **claims, LoyaltySource *root_source, char *root_key, bool of_line)
 {
 	LoyaltyClaim *claim;
 	ListCell   *lc;
@@ -19,13 +19,14 @@ find_claim(List **claims, LoyaltySource *root_source, char *root_key)
 	foreach(lc, *claims)
 	{
 		claim = lfirst(lc);
-		if (claim->root_source == root_source &&
+		if (claim->root_source == root_source && claim->of_line == of_line &&
 			(root_source == NULL || strcmp(claim->root_key, root_key) == 0))
 			return claim;
 	}
 	claim = palloc0(sizeof(LoyaltyClaim));
 	claim->root_source = root_source;
 	claim->root_key = root_key;
+	claim->of_line = of_line;
 	claim->gross = claim->paid = loyalty_num_int(0);
 	*claims = lappend(*claims, claim);
 	return claim;
@@ -35,6 +36,18 @@ static int
 line_sign(LoyaltyLine *line)
 {
 	return line->amount == NULL ? 0 : loyalty_num_sign(line->amount);
+}
+
+/*
+ * The number by which the books know what a claim returns goods of: of a
+ * source for its documents, below 0 for its lines, 0 for nothing.
+ */
+int32
+loyalty_claim_source(LoyaltyClaim *claim)
+{
+	if (claim->root_source == NULL)
+		return 0;
+	return claim->of_line ? -claim->root_source->id : claim->root_source->id;
 }
 
 /*
@@ -81,7 +94,7 @@ loyalty_split_document(LoyaltyDocument *doc)
 	if (facts->nlines == 0 || root_source == NULL)
 	{
 		LoyaltyClaim *whole = find_claim(&claims, facts->return_of != NULL ? root_source : NULL,
-										 facts->return_of);
+										 facts->return_of, false);
 
 		whole->gross = facts->gross;
 		whole->paid = facts->paid;
@@ -107,12 +120,17 @@ loyalty_split_document(LoyaltyDocument *doc)
 		{
 			LoyaltyLine *line = &facts->lines[i];
 			char	   *root = facts->return_of != NULL ? facts->return_of : roots[i];
+			bool		of_line = root == NULL && line->of != NULL;
 			LoyaltyClaim *claim;
+
+			/* linked, but what it is linked to is not there */
+			if (of_line)
+				root = line->of;
 
 			/* what is bought in exchange is a sale of its own */
 			if (facts->return_of != NULL && line->of == NULL && negative_line && line_sign(line) > 0)
 				root = NULL;
-			claim = find_claim(&claims, root != NULL ? root_source : NULL, root);
+			claim = find_claim(&claims, root != NULL ? root_source : NULL, root, of_line);
 			if (claim->lines == NULL)
 				claim->lines = palloc(sizeof(LoyaltyLine) * facts->nlines);
 			claim->lines[claim->nlines++] = *line;

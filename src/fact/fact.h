@@ -5,6 +5,7 @@
 #ifndef LOYALTY_FACT_H
 #define LOYALTY_FACT_H
 
+#include "utils/date.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -21,6 +22,14 @@ typedef struct LoyaltyLine
 	Numeric		cost;
 	bool		earns;
 	char	   *of;				/* key of the line that is returned */
+
+	/* for the conditions of rules, not kept */
+	bool		has_launched_on;
+	DateADT		launched_on;
+	Numeric		stock;
+	Jsonb	   *attributes;
+	Datum	   *extra;			/* columns that rules read, see LoyaltyRuleBook.line */
+	bool	   *extra_nulls;
 } LoyaltyLine;
 
 /* a document in scope; amounts in the programme's currency */
@@ -39,6 +48,13 @@ typedef struct LoyaltyFacts
 	bool		amount_given;	/* gross is the header's, not the lines' sum */
 	int			nlines;
 	LoyaltyLine *lines;
+
+	/* for the conditions of rules, not kept */
+	bool		has_birthday;
+	DateADT		birthday;
+	Jsonb	   *attributes;		/* of the member */
+	Datum	   *invoice;		/* columns that rules read, see LoyaltyRuleBook.invoice */
+	bool	   *invoice_nulls;
 } LoyaltyFacts;
 
 /* a document that is to be evaluated */
@@ -51,7 +67,9 @@ typedef struct LoyaltyDocument
 	uint32		map_id;
 	bool		line_only;		/* only lines of it were written */
 	bool		fresh;
+	bool		probed;			/* whether the next was found out already */
 	bool		unknown;		/* the books have no row of it */
+	bool		unmet;			/* who books another version of it meets us nowhere */
 	bool		force;			/* price again even if nothing changed */
 	bool		opening;		/* known, but earning nothing */
 	int			attempts;		/* how often it has failed before */
@@ -69,6 +87,7 @@ typedef struct LoyaltyClaim
 {
 	LoyaltySource *root_source; /* NULL for none */
 	char	   *root_key;
+	bool		of_line;		/* root_key is a line that is not there (yet) */
 	Numeric		gross;
 	Numeric		paid;
 	int			nlines;
@@ -83,6 +102,7 @@ extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys
 
 /* claim.c */
 extern List *loyalty_split_document(LoyaltyDocument *doc);
+extern int32 loyalty_claim_source(LoyaltyClaim *claim);
 
 /* a document found in the ERP's table */
 typedef struct LoyaltyFound

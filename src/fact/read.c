@@ -8,16 +8,16 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
 
 #include "config.h"
 #include "errors.h"
 #include "fact/fact.h"
 #include "member/member.h"
+#include "rule/condition.h"
 
 static char *
 text_value(Datum value, bool isnull)
@@ -29,6 +29,34 @@ static Numeric
 numeric_value(Datum value, bool isnull, const char *what)
 {
 	return isnull ? NULL : loyalty_num_checked(DatumGetNumericCopy(value), what);
+}
+
+/*
+ * Copy the columns of an ERP's row that the conditions of rules look at.
+ */
+static void
+keep_columns(LoyaltyRuleBook *book, LoyaltySpace space, Datum *values, bool *nulls,
+			 Datum **kept, bool **kept_nulls)
+{
+	int			n = space == SPACE_INVOICE ? book->ninvoice : book->nline;
+	int		   *numbers = space == SPACE_INVOICE ? book->invoice : book->line;
+
+	if (n == 0)
+		return;
+	*kept = palloc(sizeof(Datum) * n);
+	*kept_nulls = palloc(sizeof(bool) * n);
+	for (int i = 0; i < n; i++)
+	{
+		int16		length;
+		bool		by_value;
+
+		(*kept_nulls)[i] = nulls[i];
+		if (nulls[i])
+			continue;
+		get_typlenbyval(book->spaces->columns[space][numbers[i]].type, &length, &by_value);
+		(*kept)[i] = length == -1 ? PointerGetDatum(PG_DETOAST_DATUM_COPY(values[i])) :
+			datumCopy(values[i], by_value, length);
+	}
 }
 
 /*
@@ -65,6 +93,11 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 	facts->enrol = source->items[ITEM_ENROL] == NULL ||
 		(!nulls[FACT_ENROL] && DatumGetBool(values[FACT_ENROL]));
 
+	facts->has_birthday = !nulls[FACT_BIRTHDAY];
+	facts->birthday = facts->has_birthday ? DatumGetDateADT(values[FACT_BIRTHDAY]) : 0;
+	if (!nulls[FACT_ATTRIBUTES])
+		facts->attributes = DatumGetJsonbPCopy(values[FACT_ATTRIBUTES]);
+
 	e = source->expr[ITEM_CUSTOMER];
 	for (int i = 0; i < e->nparts; i++, c++)
 		parts[i] = text_value(values[c], nulls[c]);
@@ -76,6 +109,8 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 			parts[i] = text_value(values[c], nulls[c]);
 		facts->return_of = loyalty_compose_key(parts, e->nparts);
 	}
+	keep_columns(loyalty_source_book(source), SPACE_INVOICE, values + c, nulls + c,
+				 &facts->invoice, &facts->invoice_nulls);
 
 	/* one factor brings all amounts to the programme's currency and sign */
 	sign = numeric_value(values[FACT_SIGN], nulls[FACT_SIGN], "sign");
@@ -258,6 +293,12 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	SPI_freetuptable(table);
 }
 
+static bool
+infallible(LoyaltySource *source, LoyaltyItem item)
+{
+	return source->expr[item] == NULL || source->expr[item]->infallible;
+}
+
 /*
  * Whose was the document before the transaction changed it?  Somebody may be
  * booking that version right now; his member is the lock we meet at.
@@ -270,11 +311,19 @@ old_member(LoyaltyDocument *doc, LoyaltyMap *map)
 	bool	   *nulls;
 
 	/* that version may be the one that could not be read */
-	if (!doc->source->expr[ITEM_CUSTOMER]->infallible ||
-		(doc->source->expr[ITEM_RETURN_OF] != NULL && !doc->source->expr[ITEM_RETURN_OF]->infallible))
+	if (!infallible(doc->source, ITEM_CUSTOMER))
 		return 0;
 	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER, &nulls);
+	/* a version that did not count is nobody's to book, unless by its lines */
+	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
+		infallible(doc->source, ITEM_FILTER) &&
+		!DatumGetBool(loyalty_map_facts(map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
+	{
+		loyalty_resume(&save);
+		return 0;
+	}
+	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER,
+							   FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
 	loyalty_resume(&save);
 	return member_of(doc->source, values, nulls);
 }
@@ -294,7 +343,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 		LoyaltyDocument *doc = docs[i];
 		LoyaltyMap *map = doc->row != NULL || doc->old != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
 
-		if (map != NULL && map->direct && map->source == doc->source && doc->old != NULL && !again)
+		if (map != NULL && map->source == doc->source && doc->old != NULL && !again)
 			doc->old_member = old_member(doc, map);
 		if (map != NULL && map->direct && map->source == doc->source && doc->row != NULL)
 		{
@@ -305,7 +354,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			if (again)
 				continue;
 			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-			values = loyalty_map_facts(map, doc->row, 0, &nulls);
+			values = loyalty_map_facts(map, doc->row, 0, 0, &nulls);
 			loyalty_resume(&save);
 			doc->facts = make_facts(doc->source, doc->key, values, nulls);
 		}
@@ -355,11 +404,17 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	char	  **keys = palloc(sizeof(char *) * n);
 	uint64		rows;
 	SPITupleTable *table;
+	LoyaltyRuleBook *book;
+	Datum	   *extra;
+	bool	   *extra_nulls;
 
 	for (int i = 0; i < n; i++)
 		keys[i] = docs[i]->key;
 	rows = run_by_key(source, &source->lines_plan, ITEM_LINE_PARENT, keys, n);
 	table = SPI_tuptable;
+	book = loyalty_source_book(source);
+	extra = palloc(sizeof(Datum) * (book->nline + 1));
+	extra_nulls = palloc(sizeof(bool) * (book->nline + 1));
 	for (uint64 row = 0; row < rows; row++)
 	{
 		int			column = 1;
@@ -381,6 +436,11 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		line.amount = numeric_value(values[LINE_AMOUNT], nulls[LINE_AMOUNT], "line_amount");
 		line.cost = numeric_value(values[LINE_COST], nulls[LINE_COST], "line_cost");
 		line.earns = DatumGetBool(values[LINE_EARNS]);
+		line.has_launched_on = !nulls[LINE_LAUNCHED_ON];
+		line.launched_on = line.has_launched_on ? DatumGetDateADT(values[LINE_LAUNCHED_ON]) : 0;
+		line.stock = numeric_value(values[LINE_STOCK], nulls[LINE_STOCK], "line_stock");
+		if (!nulls[LINE_ATTRIBUTES])
+			line.attributes = DatumGetJsonbPCopy(values[LINE_ATTRIBUTES]);
 		if (doc->facts->factor != NULL)
 		{
 			if (line.amount != NULL)
@@ -391,6 +451,9 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		line.key = key_columns(row, &column, source->expr[ITEM_LINE_KEY]->nparts);
 		if (source->expr[ITEM_LINE_RETURN_OF] != NULL)
 			line.of = key_columns(row, &column, source->expr[ITEM_LINE_RETURN_OF]->nparts);
+		for (int i = 0; i < book->nline; i++)
+			extra[i] = SPI_getbinval(table->vals[row], table->tupdesc, column++, &extra_nulls[i]);
+		keep_columns(book, SPACE_LINE, extra, extra_nulls, &line.extra, &line.extra_nulls);
 		add_line(doc, &line);
 	}
 	SPI_freetuptable(table);
@@ -484,43 +547,11 @@ loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n)
 	return result;
 }
 
-/*
- * Run a source's scan.  If some old row makes an expression fail, the keys
- * alone are read instead: one document must not keep all others from being
- * looked at, and evaluation will say which it is.
- */
 static void
-scan(LoyaltySource *source, const char *sql)
+scan(void *sql)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool failed = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (loyalty_execute(sql) != SPI_OK_SELECT)
-			elog(ERROR, "could not scan source \"%s\"", source->name);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (failed && loyalty_execute(source->keys_sql) != SPI_OK_SELECT)
-		elog(ERROR, "could not scan source \"%s\"", source->name);
+	if (loyalty_execute(sql) != SPI_OK_SELECT)
+		elog(ERROR, "could not scan a source");
 }
 
 /*
@@ -545,7 +576,14 @@ loyalty_scan_documents(LoyaltySource *source, int newest)
 	appendStringInfoString(&sql, source->scan_sql);
 	if (newest > 0)
 		appendStringInfo(&sql, " ORDER BY %d DESC NULLS LAST LIMIT %d", nkeys + 1, newest);
-	scan(source, sql.data);
+
+	/*
+	 * If some old row makes an expression fail, the keys alone are read
+	 * instead: one document must not keep all others from being looked at,
+	 * and evaluation will say which it is.
+	 */
+	if (loyalty_attempt(scan, sql.data, NULL, false) != NULL)
+		scan(source->keys_sql);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 

@@ -74,6 +74,16 @@ loyalty_forget_locks(void)
 }
 
 /*
+ * Something that others may wait for while they hold a member was locked:
+ * from now on members are locked only where they are free.
+ */
+void
+loyalty_lock_no_further_members(void)
+{
+	highest_locked = PG_INT64_MAX;
+}
+
+/*
  * What the books know of a document, in this batch.
  */
 LoyaltyFamily *
@@ -141,47 +151,40 @@ may_enrol(LoyaltyDocument *doc)
 }
 
 /*
- * Make members of the customers that have no row yet.  ids are sorted.
+ * Make members of the documents' customers whose numbers (sorted) are missing.
  */
 static void
-enrol_missing(LoyaltyBatch *batch, int64 *ids, int nids)
+enrol(LoyaltyBatch *batch, int64 *missing, int nmissing)
 {
-	int			nfound;
-	int64	   *found = loyalty_existing_members(ids, nids, &nfound);
-	LoyaltyProgram **programs;
-	int64	   *missing;
-	char	  **customers;
-	DateADT    *joined;
+	LoyaltyProgram **programs = palloc(sizeof(LoyaltyProgram *) * batch->ndocs);
+	int64	   *ids = palloc(sizeof(int64) * batch->ndocs);
+	char	  **customers = palloc(sizeof(char *) * batch->ndocs);
+	DateADT    *joined = palloc(sizeof(DateADT) * batch->ndocs);
 	int			n = 0;
 
-	if (nfound == nids)
-		return;
-	programs = palloc(sizeof(LoyaltyProgram *) * batch->ndocs);
-	missing = palloc(sizeof(int64) * batch->ndocs);
-	customers = palloc(sizeof(char *) * batch->ndocs);
-	joined = palloc(sizeof(DateADT) * batch->ndocs);
 	for (int i = 0; i < batch->ndocs; i++)
 	{
 		LoyaltyDocument *doc = batch->docs[i];
 
 		if (doc->facts == NULL || doc->facts->customer == NULL || !may_enrol(doc))
 			continue;
-		missing[n] = loyalty_member_number(doc->source->program, doc->facts->customer, 0);
-		if (bsearch(&missing[n], found, nfound, sizeof(int64), compare_int8) != NULL)
+		ids[n] = loyalty_member_number(doc->source->program, doc->facts->customer, 0);
+		if (bsearch(&ids[n], missing, nmissing, sizeof(int64), compare_int8) == NULL)
 			continue;
 		programs[n] = doc->source->program;
 		customers[n] = doc->facts->customer;
 		joined[n++] = doc->facts->date;
 	}
 	if (n > 0)
-		loyalty_enrol_members(programs, missing, customers, joined, n);
+		loyalty_enrol_members(programs, ids, customers, joined, n);
 }
 
 /*
- * Lock members, whose ids are sorted, as the order of locking allows.
+ * Lock members, whose ids are sorted, as the order of locking allows; tids
+ * (or NULL) may say where they are.
  */
 LoyaltyMember *
-loyalty_lock_in_order(int64 *ids, int n, int *nfound)
+loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound)
 {
 	bool		nowait = false;
 	LoyaltyMember *members;
@@ -190,17 +193,17 @@ loyalty_lock_in_order(int64 *ids, int n, int *nfound)
 	for (int i = 0; i < n; i++)
 		if (ids[i] < highest_locked)
 			nowait = true;
-	members = loyalty_lock_members(ids, n, nowait, nfound);
+	members = loyalty_lock_members(ids, tids, n, nowait, nfound);
 	for (int i = 0; i < *nfound; i++)
 		highest_locked = Max(highest_locked, members[i].id);
 	return members;
 }
 
 /*
- * Lock the members of ids (sorted) that are not locked yet.
+ * Lock members (sorted) that are not locked yet; tids may say where they are.
  */
 static void
-lock(LoyaltyBatch *batch, int64 *ids, int n)
+lock(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n)
 {
 	int			m = 0;
 	int			nfound;
@@ -213,16 +216,40 @@ lock(LoyaltyBatch *batch, int64 *ids, int n)
 		entry = member_lookup(batch->members, ids[i]);
 		if (entry != NULL && entry->member != NULL)
 			continue;
+		if (tids != NULL)
+			tids[m] = tids[i];
 		ids[m++] = ids[i];
 	}
 	if (m == 0)
 		return;
-	members = loyalty_lock_in_order(ids, m, &nfound);
+	members = loyalty_lock_in_order(ids, tids, m, &nfound);
 	for (int i = 0; i < nfound; i++)
 	{
 		entry = member_insert(batch->members, members[i].id, &found);
 		entry->member = &members[i];
 	}
+}
+
+/*
+ * Lock members (sorted), and make those of the documents' customers that have
+ * no row yet.  Rows are made before any is locked: two sessions cannot cross.
+ */
+static void
+enrol_and_lock(LoyaltyBatch *batch, int64 *ids, int n)
+{
+	ItemPointerData *tids = palloc(sizeof(ItemPointerData) * n);
+	int64	   *missing;
+	int			nmissing = 0;
+
+	if (loyalty_locate_members(ids, tids, n) < n)
+	{
+		missing = palloc(sizeof(int64) * n);
+		for (int i = 0; i < n; i++)
+			if (!ItemPointerIsValid(&tids[i]))
+				missing[nmissing++] = ids[i];
+		enrol(batch, missing, nmissing);
+	}
+	lock(batch, ids, tids, n);
 }
 
 /*
@@ -409,7 +436,7 @@ load_books(LoyaltyBatch *batch)
 			LoyaltyClaim *claim = lfirst(lc);
 
 			if (claim->root_source != NULL)
-				want(batch, &todo, claim->root_source->id, claim->root_key);
+				want(batch, &todo, loyalty_claim_source(claim), claim->root_key);
 		}
 	}
 	while (todo != NIL)
@@ -525,17 +552,16 @@ lock_customers(LoyaltyBatch *batch)
 	while ((n = assign_members(batch, ids)) > 0)
 	{
 		n = sort_unique(ids, n);
-
-		/* rows are made before any is locked: two sessions cannot cross */
 		if (n > 1)
-			enrol_missing(batch, ids, n);
-		lock(batch, ids, n);
-		locked = true;
-		if (n == 1 && member_lookup(batch->members, ids[0]) == NULL)
+			enrol_and_lock(batch, ids, n);
+		else
 		{
-			enrol_missing(batch, ids, 1);
-			lock(batch, ids, 1);
+			/* mostly there is one, and he exists */
+			lock(batch, ids, NULL, 1);
+			if (member_lookup(batch->members, ids[0]) == NULL)
+				enrol_and_lock(batch, ids, 1);
 		}
+		locked = true;
 		for (int i = 0; i < n; i++)
 		{
 			bool		found;
@@ -570,7 +596,9 @@ meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	lock(batch, &doc->old_member, 1);
+	lock(batch, &doc->old_member, NULL, 1);
+	entry = member_lookup(batch->members, doc->old_member);
+	doc->unmet = entry == NULL || entry->member == NULL;
 }
 
 static void
@@ -630,8 +658,7 @@ lock_and_load(LoyaltyBatch *batch)
 				n = sort_unique(both, n);
 				batch->docs = all;
 				batch->ndocs = nall;
-				enrol_missing(batch, both, n);
-				lock(batch, both, n);
+				enrol_and_lock(batch, both, n);
 				for (int i = 0; i < nall; i++)
 					meet_at_enrolment(batch, all[i]);
 			}
@@ -655,10 +682,15 @@ lock_and_load(LoyaltyBatch *batch)
 		loyalty_read_lines(batch->docs, batch->ndocs);
 		split_all(batch);
 		load_books(batch);
+		if (loyalty_add_dependants(batch))
+		{
+			attempt--;			/* each is added once */
+			continue;
+		}
 		n = concerned_members(batch, &ids);
 		if (all_locked(batch, ids, n))
 			return;
-		lock(batch, ids, n);
+		lock(batch, ids, NULL, n);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -790,7 +822,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	lock_and_load(&batch);
 	batch.now = GetCurrentTimestamp();
-	qsort(batch.docs, n, sizeof(LoyaltyDocument *), compare_documents);
+	qsort(batch.docs, batch.ndocs, sizeof(LoyaltyDocument *), compare_documents);
 
 	if (outcome->collect)
 	{
@@ -798,19 +830,30 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 		was_booked = palloc(sizeof(bool) * n);
 		for (int i = 0; i < n; i++)
 		{
-			LoyaltyFamily *f = loyalty_family(&batch, batch.docs[i]->source->id, batch.docs[i]->key);
+			LoyaltyFamily *f = loyalty_family(&batch, docs[i]->source->id, docs[i]->key);
 
 			before[i] = booked(f);
 			was_booked[i] = loyalty_live_part(f->parts) != NULL;
 		}
 	}
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < batch.ndocs; i++)
 		loyalty_evaluate_document(&batch, batch.docs[i]);
 	sweep_merged(&batch);
 
 	loyalty_store_flush();
+	loyalty_write_budgets(&batch);
 	dirty = palloc(sizeof(LoyaltyMember *) * (batch.members->members + 1));
+	member_start_iterate(batch.members, &it);
+	while ((entry = member_iterate(batch.members, &it)) != NULL)
+		if (entry->member != NULL && entry->member->last_seq - entry->member->lots_through > LOYALTY_LOTS_TAIL)
+			dirty[ndirty++] = entry->member;
+	loyalty_store_lots(dirty, ndirty);
+	ndirty = 0;
+	member_start_iterate(batch.members, &it);
+	while ((entry = member_iterate(batch.members, &it)) != NULL)
+		if (entry->member != NULL)
+			loyalty_history_touch_later(entry->member);
 	member_start_iterate(batch.members, &it);
 	while ((entry = member_iterate(batch.members, &it)) != NULL)
 		if (entry->member != NULL && entry->member->dirty)
@@ -824,7 +867,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	if (outcome->collect)
 		for (int i = 0; i < n; i++)
-			collect_difference(&batch, batch.docs[i], before[i], was_booked[i], outcome);
+			collect_difference(&batch, docs[i], before[i], was_booked[i], outcome);
 
 	loyalty_store_reset();
 }

@@ -13,7 +13,7 @@
 #define PART_COLUMNS \
 	"d.source_id, d.doc_key, d.member_id, d.root_source_id, d.root_key, d.state, d.kind," \
 	" d.occurred_at, d.doc_date, d.company, d.channel, d.gross, d.paid, d.lines," \
-	" d.tier_before, d.tier_id, d.rate, d.rules, d.qualifying, d.overcredited," \
+	" d.tier_before, d.tier_id, d.rate, d.rules, d.matches, d.seen, d.priced_at, d.qualifying, d.overcredited," \
 	" d.points, d.written_off, d.raw, d.last_seq"
 
 /* columns of loyalty.document, in order */
@@ -21,7 +21,7 @@ enum
 {
 	COL_SOURCE, COL_KEY, COL_MEMBER, COL_ROOT_SOURCE, COL_ROOT_KEY, COL_STATE, COL_KIND,
 	COL_AT, COL_DATE, COL_COMPANY, COL_CHANNEL, COL_GROSS, COL_PAID, COL_LINES,
-	COL_TIER_BEFORE, COL_TIER, COL_RATE, COL_RULES, COL_QUALIFYING, COL_OVERCREDITED,
+	COL_TIER_BEFORE, COL_TIER, COL_RATE, COL_RULES, COL_MATCHES, COL_SEEN, COL_PRICED_AT, COL_QUALIFYING, COL_OVERCREDITED,
 	COL_POINTS, COL_WRITTEN_OFF, COL_RAW, COL_LAST_SEQ, COL_BOOKED_AT, NCOLS
 };
 
@@ -47,12 +47,12 @@ static LoyaltyPlan plan_returns = {
 static LoyaltyPlan plan_update = {
 	.sql = "UPDATE loyalty.document SET state = $6, kind = $7, occurred_at = $8, doc_date = $9,"
 	" company = $10, channel = $11, gross = $12, paid = $13, lines = $14, tier_before = $15,"
-	" tier_id = $16, rate = $17, rules = $18, qualifying = $19, overcredited = $20, points = $21,"
-	" written_off = $22, raw = $23, last_seq = $24, booked_at = $25"
+	" tier_id = $16, rate = $17, rules = $18, matches = $19, seen = $20, priced_at = $21, qualifying = $22,"
+	" overcredited = $23, points = $24, written_off = $25, raw = $26, last_seq = $27, booked_at = $28"
 	" WHERE source_id = $1 AND doc_key = $2 AND member_id = $3 AND root_source_id = $4 AND root_key = $5",
 	.nparams = NCOLS, .types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 		TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
-		NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
+		NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
 	NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 };
 
@@ -98,6 +98,13 @@ fill(uint64 row)
 		for (int i = 0; i < p->nrules; i++)
 			p->rules[i] = DatumGetInt32(ids[i]);
 	}
+	value = COLUMN(COL_MATCHES);
+	p->matches = isnull ? NULL : DatumGetJsonbPCopy(value);
+	value = COLUMN(COL_SEEN);
+	if (!isnull)
+		p->nseen = loyalty_int8_values(value, &p->seen);
+	value = COLUMN(COL_PRICED_AT);
+	p->priced_at = isnull ? 0 : DatumGetTimestampTz(value);
 	p->qualifying = loyalty_spi_numeric(row, COL_QUALIFYING + 1);
 	p->overcredited = loyalty_spi_numeric(row, COL_OVERCREDITED + 1);
 	p->points = loyalty_points_from_datum(COLUMN(COL_POINTS));
@@ -229,6 +236,12 @@ loyalty_save_part(LoyaltyPart *p, TimestampTz now)
 			ids[i] = Int32GetDatum(p->rules[i]);
 		values[COL_RULES] = PointerGetDatum(construct_array(ids, p->nrules, INT4OID, 4, true, TYPALIGN_INT));
 	}
+	absent[COL_MATCHES] = p->matches == NULL;
+	values[COL_MATCHES] = p->matches == NULL ? (Datum) 0 : JsonbPGetDatum(p->matches);
+	absent[COL_SEEN] = p->nseen == 0;
+	values[COL_SEEN] = p->nseen == 0 ? (Datum) 0 : loyalty_int8_array(p->seen, p->nseen);
+	absent[COL_PRICED_AT] = p->priced_at == 0;
+	values[COL_PRICED_AT] = TimestampTzGetDatum(p->priced_at);
 	values[COL_QUALIFYING] = NumericGetDatum(p->qualifying);
 	values[COL_OVERCREDITED] = NumericGetDatum(p->overcredited);
 	values[COL_POINTS] = PointsGetDatum(p->points);

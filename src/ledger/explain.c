@@ -14,6 +14,7 @@
 #include "config.h"
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "rule/match.h"
 
 PG_FUNCTION_INFO_V1(loyalty_explain);
 PG_FUNCTION_INFO_V1(loyalty_quote_earn);
@@ -101,6 +102,8 @@ write_return(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
 	if (sale == NULL || sale->rate == NULL)
 	{
 		write_row(sheet, NULL, NULL,
+				  part->root_source_id < 0 ?
+				  psprintf("returns goods of line %s, which is not there", part->root_key) :
 				  psprintf("returns goods of document %s, which has no points", part->root_key),
 				  loyalty_num_int(0));
 		return;
@@ -158,6 +161,10 @@ loyalty_explain(PG_FUNCTION_ARGS)
 				write_row(&sheet, NULL, NULL, "the document does not count any more", loyalty_num_int(0));
 			continue;
 		}
+		/* only a note that it hangs on a sale */
+		if (part->root_source_id != 0 && loyalty_num_sign(part->gross) == 0 && part->lines == NULL &&
+			list_length(parts) > 1)
+			continue;
 		if (part->root_source_id != 0)
 			write_return(&sheet, source->program, part);
 		else if (part->state == STATE_OPENING)
@@ -192,8 +199,7 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 	LoyaltyLine *lines = NULL;
 	LoyaltyTier *tier;
 	Numeric		reach;
-	List	   *rules;
-	ListCell   *lc;
+	char	   *customer = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	int			n = 0;
 	Points		total;
 
@@ -206,8 +212,8 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	if (!PG_ARGISNULL(1))
-		member = loyalty_read_member(loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	if (customer != NULL)
+		member = loyalty_read_member(loyalty_find_member(program, customer));
 	SPI_finish();
 	loyalty_resume(&save);
 
@@ -217,6 +223,7 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 		lines = loyalty_lines_from_jsonb(PG_GETARG_JSONB_P(3), &n);
 		for (int i = 0; i < n; i++)
 			(void) loyalty_num_checked(lines[i].amount, "amount");
+		loyalty_sort_lines(lines, n);
 		part->lines = loyalty_lines_to_jsonb(lines, n);
 	}
 	if (!PG_ARGISNULL(2))
@@ -239,11 +246,23 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 	tier = loyalty_program_tier(program, reach);
 	part->tier_id = tier == NULL ? 0 : tier->id;
 	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	rules = part->date >= program->valid_from && part->date <= program->valid_to ?
-		loyalty_rules_on(program, part->date) : NIL;
-	part->rules = palloc(sizeof(int32) * (list_length(rules) + 1));
-	foreach(lc, rules)
-		part->rules[part->nrules++] = ((LoyaltyRule *) lfirst(lc))->id;
+	if (part->date >= program->valid_from && part->date <= program->valid_to)
+	{
+		LoyaltyFacts facts = {0};
+		LoyaltyClaim claim = {0};
+		LoyaltyQuestion q = {NULL, "", &facts, &claim, customer, tier, part->date, NULL};
+
+		facts.at = part->at;
+		facts.date = part->date;
+		claim.gross = part->gross;
+		claim.paid = part->paid;
+		claim.lines = lines;
+		claim.nlines = n;
+		if (member != NULL)
+			q.joined_on = member->joined_on;
+		part->match_list = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q, NIL, 0);
+		part->matched = true;
+	}
 
 	total = write_award(&sheet, program, part);
 	if (program->scope == SCOPE_CARRY)

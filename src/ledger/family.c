@@ -14,11 +14,84 @@
 
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "rule/match.h"
+
+static bool
+same_jsonb(Jsonb *a, Jsonb *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
+}
 
 /* ----------------------------------------------------------------
  *		pricing and posting
  * ----------------------------------------------------------------
  */
+
+/* points that a match held of its rule's budget: take them, or give them back */
+static void
+move_budget(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyMatch *match, int sign)
+{
+	if (match->rule->has_budget)
+		loyalty_budget_moved(batch, program, match->rule, sign * match->given);
+}
+
+/*
+ * What caps and budgets leave for a sale.
+ */
+static void
+limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, List *matches)
+{
+	List	   *before = loyalty_matches_of_rules(member->program, part->rules, part->nrules, part->matches);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+		LoyaltyRule *rule = match->rule;
+
+		if (!rule->capped)
+			continue;
+		match->limited = true;
+		match->allowed = loyalty_history_allowance(batch, member, part, rule);
+		if (rule->has_budget)
+		{
+			Points		held = 0;
+
+			foreach(lc2, before)
+				if (((LoyaltyMatch *) lfirst(lc2))->rule->has_budget &&
+					strcmp(((LoyaltyMatch *) lfirst(lc2))->rule->name, rule->name) == 0)
+					held += ((LoyaltyMatch *) lfirst(lc2))->given;
+			match->allowed = Min(match->allowed, loyalty_budget_allowance(batch, member->program, rule, held));
+		}
+	}
+}
+
+/*
+ * The rules that hold for a sale.  With as_of, see loyalty_match_rules().
+ */
+static List *
+ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc,
+		  LoyaltyClaim *claim, List *kept, TimestampTz as_of)
+{
+	LoyaltyProgram *program = member->program;
+	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
+	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL};
+	LoyaltyFigures figures;
+	List	   *matches;
+
+	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
+	{
+		figures = loyalty_history_figures(batch, member, part);
+		q.figures = &figures;
+	}
+	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
+	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
+		limit_matches(batch, member, part, matches);
+	return matches;
+}
 
 /*
  * Decide at which rules and rate a sale earns.  The qualifying amount before
@@ -26,17 +99,13 @@
  * from that, never from what the member became since.
  */
 static void
-price(LoyaltyMember *member, LoyaltyPart *part)
+price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
 {
 	LoyaltyProgram *program = member->program;
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
 	Numeric		reach;
 	LoyaltyTier *tier;
-	int32		tier_id;
 	Numeric		rate;
-	List	   *rules = loyalty_rules_on(program, part->date);
-	int32	   *ids;
-	int			n = 0;
-	ListCell   *lc;
 
 	/* a document that was empty so far counts from now */
 	if (part->tier_before == NULL ||
@@ -49,20 +118,90 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
 		reach = loyalty_num_add(reach, part->gross);
 	tier = loyalty_program_tier(program, reach);
-	tier_id = tier == NULL ? 0 : tier->id;
 	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	ids = palloc(sizeof(int32) * Max(list_length(rules), 1));
-	foreach(lc, rules)
-		ids[n++] = ((LoyaltyRule *) lfirst(lc))->id;
-
-	part->stale = false;
-	if (part->rate != NULL && part->tier_id == tier_id && loyalty_num_cmp(part->rate, rate) == 0 &&
-		part->nrules == n && memcmp(part->rules, ids, sizeof(int32) * n) == 0)
-		return;
-	part->tier_id = tier_id;
+	if (part->rate == NULL || part->tier_id != (tier == NULL ? 0 : tier->id) || loyalty_num_cmp(part->rate, rate) != 0)
+		part->dirty = true;
+	part->tier_id = tier == NULL ? 0 : tier->id;
 	part->rate = rate;
+	part->stale = false;
+	part->priced_at = batch->now;
+	part->match_list = NIL;
+	part->matched = true;
+	if (claim != NULL)
+		part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
+}
+
+/*
+ * Of a sale that did not change itself, ask those rules again that look at
+ * earlier purchases.
+ */
+static void
+price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
+{
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
+
+	if (claim != NULL && part->priced_at != 0)
+		part->match_list = ask_rules(batch, member, part, doc, claim,
+									 loyalty_part_matches(member->program, part), part->priced_at);
+}
+
+/*
+ * Freeze what was found, after the points of the whole sale were worked out.
+ */
+static void
+freeze(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
+{
+	LoyaltyProgram *program = member->program;
+	Jsonb	   *frozen = loyalty_freeze_matches(part->match_list);
+	List	   *before = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
+	int32	   *ids = palloc(sizeof(int32) * Max(list_length(part->match_list), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, before)
+		move_budget(batch, program, lfirst(lc), -1);
+	foreach(lc, part->match_list)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		move_budget(batch, program, match, 1);
+		ids[n++] = match->rule->id;
+	}
+	if (program->keeps_history)
+		loyalty_history_given(batch, member, part, loyalty_given(part->match_list));
+	if (part->nrules != n || (n > 0 && memcmp(part->rules, ids, sizeof(int32) * n) != 0) ||
+		!same_jsonb(part->matches, frozen))
+		part->dirty = true;
 	part->rules = ids;
 	part->nrules = n;
+	part->matches = frozen;
+}
+
+/*
+ * A sale does not count any more: its share of budgets is free again, and if
+ * it comes back it is priced anew.
+ */
+static void
+give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	foreach(lc, loyalty_part_matches(program, part))
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		if (!match->rule->has_budget)
+			continue;
+		move_budget(batch, program, match, -1);
+		any = true;
+	}
+	if (!any)
+		return;
+	part->rate = NULL;
+	part->nrules = 0;
+	part->matches = NULL;
+	part->match_list = NIL;
 	part->dirty = true;
 }
 
@@ -73,6 +212,7 @@ price(LoyaltyMember *member, LoyaltyPart *part)
 static void
 settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points due, Numeric qualifying)
 {
+	LoyaltyMember *member;
 	Numeric		delta;
 
 	batch->decided = list_append_unique_ptr(batch->decided, part);
@@ -81,10 +221,13 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
 	part->is_decided = true;
 	if (part->member_id == 0)
 		return;
+	member = loyalty_batch_member(batch, part->member_id);
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
 		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta);
+		if (member->program->keeps_history)
+			loyalty_history_moved(batch, member, part, delta);
 		part->qualifying = loyalty_num_trim(qualifying);
 		part->dirty = true;
 	}
@@ -235,12 +378,14 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 {
 	LoyaltySource *source = loyalty_source_by_id(family->source_id);
 	LoyaltyPart *sale = NULL;
+	LoyaltyMember *member;
 	LoyaltyProgram *program;
+	bool		priced;
 	Numeric		zero = loyalty_num_int(0);
 	LoyaltyAward before;
 	Numeric		gross_before;
 	LoyaltyRemaining left;
-	List	   *rules;
+	List	   *matches;
 	List	   *returns;
 	Points		due;
 	bool		unlinked;
@@ -263,6 +408,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		{
 			LoyaltyMember *m = loyalty_batch_member(batch, p->member_id);
 
+			give_up_budgets(batch, m->program, p);
 			settle_part(batch, p, p, due_of(batch, m->program, p, no_award()), zero);
 		}
 	}
@@ -299,16 +445,22 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		return;
 	}
 
-	program = loyalty_batch_member(batch, sale->member_id)->program;
+	member = loyalty_batch_account(batch, sale->member_id);
+	program = member->program;
+	priced = sale->stale || sale->rate == NULL || (program->keeps_history && family->doc != NULL);
 	if (sale->stale || sale->rate == NULL)
-		price(loyalty_batch_account(batch, sale->member_id), sale);
-	rules = loyalty_frozen_rules(program, sale);
+		price(batch, member, sale, family->doc);
+	else if (priced)
+		price_again(batch, member, sale, family->doc);
+	matches = loyalty_part_matches(program, sale);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
-		rules = NIL;
-	before = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
+		matches = NIL;
+	before = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
+	if (priced)
+		freeze(batch, member, sale);
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -335,7 +487,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		loyalty_take_return(&left, ret);
 		if (loyalty_num_cmp(over, ret->overcredited) != 0)
 			ret->dirty = true;
-		after = loyalty_award_remaining(&left, program, rules, sale->rate, NULL);
+		after = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 		/* rounded sums telescope: the family's total is exact */
 		gross_after = loyalty_rational_numeric(loyalty_in_gross(&left, loyalty_left_total(&left)), 6);
 		step = unlinked ? minus(before, after) : minus(after, before);
@@ -358,14 +510,6 @@ same_text(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static bool
-same_lines(Jsonb *a, Jsonb *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
-}
-
 /*
  * Put the facts of a claim into its part; if they changed, it is stale.
  */
@@ -378,6 +522,9 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	LoyaltyState state = doc->opening ? STATE_OPENING :
 		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
 	Numeric		paid = claim->paid;
+	int64	   *seen = NULL;
+	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
+	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
 	bool		same;
 
 	/* a sale that says nothing of points was paid with what was redeemed for it */
@@ -387,11 +534,18 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		loyalty_num_cmp(part->paid, paid) == 0 && same_lines(part->lines, lines);
+		loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
 	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
-	if (doc->force)
+	part->claim = claim;
+	if (doc->force || seen_otherwise)
 		part->stale = true;
+	if (part->stale || !same)
+	{
+		part->seen = seen;
+		part->nseen = nseen;
+		part->dirty |= seen_otherwise;
+	}
 	if (same)
 		return;
 
@@ -402,7 +556,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
 		  part->at == facts->at &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		  loyalty_num_cmp(part->paid, paid) == 0 && same_lines(part->lines, lines)))
+		  loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;
@@ -422,7 +576,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 static LoyaltyFamily *
 root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 {
-	LoyaltyFamily *family = loyalty_family(batch, claim->root_source->id, claim->root_key);
+	LoyaltyFamily *family = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 
 	for (int depth = 0; depth < 32; depth++)
 	{
@@ -486,10 +640,11 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			LoyaltyClaim *claim = lfirst(lc);
 			LoyaltyFamily *root = NULL;
 			int64		member_id = member_of(batch, doc, own);
+			LoyaltyFamily *charged = NULL;
 
 			if (claim->root_source != NULL)
 			{
-				LoyaltyFamily *target = loyalty_family(batch, claim->root_source->id, claim->root_key);
+				LoyaltyFamily *target = loyalty_family(batch, loyalty_claim_source(claim), claim->root_key);
 				LoyaltyPart *sale;
 
 				/* what is returned comes before its return */
@@ -502,20 +657,28 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				{
 					sale = loyalty_live_part(root->parts);
 					/* a further charge on a sale is a sale */
-					if (sale != NULL && root == target && loyalty_num_sign(sale->gross) >= 0 &&
+					if (root == target && sale != NULL && loyalty_num_sign(sale->gross) >= 0 &&
 						loyalty_num_sign(claim->gross) > 0)
-						root = NULL;
-					else
 					{
-						/* with nobody's sale known, it waits with nobody */
-						member_id = 0;
-						if (sale != NULL && sale->root_source_id == 0)
-							member_id = sale->member_id;
+						charged = root;
+						root = NULL;
 					}
+					/* with nobody's sale known, it waits with nobody */
+					else
+						member_id = sale != NULL && sale->root_source_id == 0 ? sale->member_id : 0;
 				}
 			}
 			if (root == NULL && member_id == 0)
 				continue;		/* a guest, or no member */
+			if (charged != NULL)
+			{
+				/* that it hangs there is noted, for the day that is no sale */
+				LoyaltyClaim nothing = {.gross = loyalty_num_int(0), .paid = loyalty_num_int(0)};
+				LoyaltyPart *sale = loyalty_live_part(charged->parts);
+
+				put_facts(part_for(batch, own, charged, sale->member_id), doc, &nothing, NIL);
+				families = list_append_unique_ptr(families, charged);
+			}
 			put_facts(part_for(batch, own, root, member_id), doc, claim, own->redemptions);
 			if (root == NULL)
 				own_sale = true;

@@ -22,7 +22,7 @@ typedef struct LoyaltyPart
 	int32		source_id;
 	char	   *key;
 	int64		member_id;		/* 0: waits for the sale it returns */
-	int32		root_source_id; /* 0 for none */
+	int32		root_source_id; /* 0 for none, below 0: the line root_key of that source */
 	char	   *root_key;
 	LoyaltyState state;
 	bool		is_return;
@@ -38,6 +38,12 @@ typedef struct LoyaltyPart
 	Numeric		rate;			/* NULL: not priced yet */
 	int			nrules;
 	int32	   *rules;
+	Jsonb	   *matches;		/* see match.h */
+	bool		matched;		/* whether they are in hand as match_list */
+	List	   *match_list;		/* of LoyaltyMatch * */
+	int			nseen;
+	TimestampTz priced_at;		/* when its rules were chosen; 0: never */
+	int64	   *seen;			/* what conditions looked at, see loyalty_seen_columns() */
 	Numeric		qualifying;
 	Numeric		overcredited;
 	Points		points;
@@ -50,6 +56,7 @@ typedef struct LoyaltyPart
 	bool		dirty;			/* and must be written */
 	bool		stale;			/* facts changed: price it again */
 	bool		keep;			/* claimed by the facts in hand */
+	LoyaltyClaim *claim;		/* namely by this one */
 	bool		forgiving;		/* what is not there is written off */
 	bool		is_decided;		/* due is known, but not posted yet */
 	Points		due;
@@ -109,11 +116,13 @@ typedef struct LoyaltyRemaining
 	int			nlines;			/* at least 1: a document without line amounts is one line */
 	char	  **keys;
 	bool	   *earns;
+	Numeric    *qty;			/* quantities, NULL where there is none */
 	Numeric    *sold;			/* line amounts, times sign */
 	Numeric    *returned;		/* the same, as far as returns name the line */
 	LoyaltyRational by_value;	/* returned without naming a line, in line amounts */
 	LoyaltyRational *left;
 	LoyaltyRational over;		/* returned beyond what was sold */
+	bool		whole;			/* nothing was returned yet */
 	Numeric		total;			/* of sold */
 	Numeric		gross;			/* of the document, times sign */
 	Numeric		earning;		/* gross less what was paid with points */
@@ -129,6 +138,7 @@ typedef struct LoyaltyBatch
 	struct member_hash *members;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
 	List	   *redeemed;		/* of LoyaltyRedemption *, the same */
+	List	   *budgets;		/* taken, see budget.c */
 	TimestampTz now;
 } LoyaltyBatch;
 
@@ -157,8 +167,9 @@ typedef struct LoyaltyDifference
 extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
 extern LoyaltyMember *loyalty_batch_account(LoyaltyBatch *batch, int64 id);
-extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, int n, int *nfound);
+extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern void loyalty_forget_locks(void);
+extern void loyalty_lock_no_further_members(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
 
 /* document.c */
@@ -175,9 +186,9 @@ extern void loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale);
 extern void loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret);
 extern LoyaltyRational loyalty_left_total(LoyaltyRemaining *r);
 extern LoyaltyRational loyalty_in_gross(LoyaltyRemaining *r, LoyaltyRational lines);
-extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rules,
+extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches,
 											Numeric rate, List **steps);
-extern List *loyalty_frozen_rules(LoyaltyProgram *program, LoyaltyPart *part);
+extern List *loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part);
 extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
 									   int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);
@@ -206,6 +217,7 @@ typedef struct LoyaltyPosting
 	DateADT		today;			/* decides which lots are valid */
 	List	   *lots;			/* of LoyaltyLot * */
 	struct lot_hash *index;		/* by seq, once there are many */
+	bool		is_plain;		/* the entry is its lot */
 	bool		has_expired;	/* points were to go back to an expired lot */
 } LoyaltyPosting;
 
@@ -223,6 +235,7 @@ typedef struct LoyaltyEntry
 
 #define LOYALTY_ENTRY_NATTS 11
 
+extern void loyalty_posting_plain(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
 extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
 extern bool loyalty_usable(LoyaltyLot *lot, DateADT today);
 extern List *loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n);
@@ -254,11 +267,30 @@ extern Numeric loyalty_redeemed_value(List *redemptions);
 extern void loyalty_decide_redemptions(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPart *sale,
 									   LoyaltyRemaining *left);
 extern void loyalty_post_redemptions(LoyaltyBatch *batch, LoyaltyDocument *doc, bool losses);
+/* dependant.c */
+extern bool loyalty_add_dependants(LoyaltyBatch *batch);
+
+/* history.c */
+extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
+extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
+										LoyaltyRule *rule);
+extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
+extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* budget.c */
+extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
+extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
+extern void loyalty_write_budgets(LoyaltyBatch *batch);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
 						 LoyaltyPart *root, Points due);
 
+extern void loyalty_store_lots(LoyaltyMember **members, int n);
+
+/* entries of a member that may be without a stored lot; then it is time */
+#define LOYALTY_LOTS_TAIL 64
 /* transfer.c */
 extern void loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const char *key,
 							 TimestampTz at, TimestampTz now);
@@ -283,6 +315,7 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);
+extern void loyalty_queue_unmet(void);
 extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);

@@ -66,9 +66,9 @@ static LoyaltyPlan plan_chain = {
 static LoyaltyPlan plan_lots = {
 	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
 	" (SELECT x.expires_on FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
+	" (SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
 	" UNION ALL"
-	" SELECT * FROM loyalty.lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
+	" SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
 	" ORDER BY l.seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
@@ -97,35 +97,84 @@ static LoyaltyPlan plan_repayers = {
 };
 
 static LoyaltyPlan plan_open_lots = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.lot l"
+	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND (l.expires_on, l.seq) > ($2, $3)"
 	" ORDER BY l.expires_on, l.seq LIMIT $4",
 	.nparams = 4, .types = {INT8OID, DATEOID, INT8OID, INT8OID}
 };
 
 static LoyaltyPlan plan_debts = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.lot l"
+	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND l.remaining < 0 ORDER BY l.seq",
 	.nparams = 1, .types = {INT8OID}
 };
 
+static LoyaltyPlan plan_store_lots = {
+	.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
+	" SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (member_id, through) CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.entry x WHERE x.member_id = k.member_id AND x.seq > k.through"
+	" AND x.expires_on IS NOT NULL OFFSET 0) e",
+	.nparams = 2, .types = {INT8ARRAYOID, INT8ARRAYOID}
+};
+
 static LoyaltyPlan plan_update_lot = {
-	.sql = "UPDATE loyalty.lot SET remaining = $5, is_open = $5 <> 0"
+	.sql = "UPDATE loyalty.stored_lot SET remaining = $5, is_open = $5 <> 0"
 	" WHERE member_id = $1 AND is_open = $2 AND expires_on = $3 AND seq = $4",
 	.nparams = 5, .types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID}
 };
 
 /*
- * Begin an entry of a member: nothing is in hand yet.  now decides which lots
- * are still valid.
+ * Store the lots of members' entries that have none yet.  Their entries have
+ * been flushed.
  */
 void
-loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
+loyalty_store_lots(LoyaltyMember **members, int n)
+{
+	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
+	int64	   *through = palloc(sizeof(int64) * Max(n, 1));
+	Datum		values[2];
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		ids[i] = members[i]->id;
+		through[i] = members[i]->lots_through;
+		members[i]->lots_through = members[i]->last_seq;
+		members[i]->dirty = true;
+	}
+	values[0] = loyalty_int8_array(ids, n);
+	values[1] = loyalty_int8_array(through, n);
+	(void) loyalty_write(&plan_store_lots, values, NULL);
+}
+
+/*
+ * Begin an entry that is its own lot: it needs nothing in hand.  now decides
+ * which lots are still valid.
+ */
+void
+loyalty_posting_plain(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
 {
 	memset(p, 0, sizeof(LoyaltyPosting));
 	p->member = member;
 	p->seq = member->last_seq + 1;
 	p->today = loyalty_program_date(member->program, now);
+	p->is_plain = true;
+}
+
+/*
+ * Begin any other entry of a member.  Lots are read from the table: it must
+ * know what we know.
+ */
+void
+loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
+{
+	loyalty_posting_plain(p, member, now);
+	p->is_plain = false;
+	loyalty_store_flush();
+	if (member->lots_through < member->last_seq)
+		loyalty_store_lots(&member, 1);
 }
 
 /*
@@ -641,7 +690,11 @@ store_entry(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 void
 loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 {
-	write_lots(p);
+	if (!p->is_plain)
+	{
+		write_lots(p);
+		p->member->lots_through = p->seq;
+	}
 	store_entry(p, entry, now);
 	p->member->last_seq = p->seq;
 	p->member->balance += entry->points;

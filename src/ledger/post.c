@@ -4,9 +4,10 @@
  *	  and what is booked.
  *
  * The usual case, points earned by a member without debt, needs to read
- * nothing and goes through the store in batches.  Everything else takes the
- * lots it needs in hand.  Points that must be taken back but are gone make a
- * lot below zero, a debt, which the next points repay.
+ * nothing and goes through the store in batches: its entry is its lot, until
+ * somebody needs the lot's row.  Everything else takes the lots it needs in
+ * hand.  Points that must be taken back but are gone make a lot below zero, a
+ * debt, which the next points repay.
  */
 #include "postgres.h"
 
@@ -69,13 +70,14 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	if (delta == 0)
 		return;
 
-	loyalty_posting_begin(&p, member, batch->now);
 	if (delta > 0 && part->last_seq == 0 && member->debt == 0)
+	{
+		loyalty_posting_plain(&p, member, batch->now);
 		(void) loyalty_new_lot(&p, DATEVAL_NOEND, delta);
+	}
 	else
 	{
-		/* the lots are read from the table: it must know what we know */
-		loyalty_store_flush();
+		loyalty_posting_begin(&p, member, batch->now);
 		if (delta > 0)
 		{
 			Points		rest = give_back(&p, part, delta);

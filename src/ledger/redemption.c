@@ -244,7 +244,6 @@ loyalty_book_redemption(LoyaltyMember *member, LoyaltyRedemption *r, Points poin
 		r->written_off -= forgiven;
 		delta -= forgiven;
 	}
-	loyalty_store_flush();
 	loyalty_posting_begin(&p, member, at);
 	if (delta > 0)
 		give_back(&p, r, delta);

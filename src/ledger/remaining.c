@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "ledger/ledger.h"
+#include "rule/match.h"
 
 Numeric
 loyalty_signed_by(int sign, Numeric value)
@@ -42,6 +43,8 @@ loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale)
 	r->nlines = amounts ? n : 1;
 	r->keys = palloc0(sizeof(char *) * r->nlines);
 	r->earns = palloc(sizeof(bool) * r->nlines);
+	r->qty = palloc0(sizeof(Numeric) * r->nlines);
+	r->whole = true;
 	r->sold = palloc(sizeof(Numeric) * r->nlines);
 	r->returned = palloc(sizeof(Numeric) * r->nlines);
 	r->by_value = r->over = loyalty_rational_int(0);
@@ -53,6 +56,7 @@ loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale)
 			lines[i].amount == NULL ? loyalty_num_int(0) : loyalty_signed_by(r->sign, lines[i].amount);
 
 		r->keys[i] = amounts ? lines[i].key : NULL;
+		r->qty[i] = amounts && lines[i].qty != NULL ? loyalty_num_abs(lines[i].qty) : NULL;
 		r->earns[i] = !amounts || lines[i].earns;
 		r->sold[i] = amount;
 		r->returned[i] = loyalty_num_int(0);
@@ -61,14 +65,27 @@ loyalty_start_remaining(LoyaltyRemaining *r, LoyaltyPart *sale)
 	}
 }
 
+/* the quantity that is left of a line: the share that is left of its amount */
+static LoyaltyRational
+qty_left(LoyaltyRemaining *r, int i)
+{
+	if (r->qty[i] == NULL || loyalty_num_sign(r->sold[i]) <= 0)
+		return loyalty_rational_int(0);	/* what is given away earns nothing */
+	if (r->whole)
+		return loyalty_rational(r->qty[i], loyalty_num_int(1));
+	return loyalty_rational(loyalty_num_mul(r->qty[i], r->left[i].num),
+							loyalty_num_mul(r->left[i].den, r->sold[i]));
+}
+
 /*
  * Amounts that earn, of the goods that are left: each line's share of what
  * was really paid.
  */
 LoyaltyAward
-loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rules, Numeric rate, List **steps)
+loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, Numeric rate, List **steps)
 {
 	LoyaltyBasis *bases = palloc(sizeof(LoyaltyBasis) * r->nlines);
+	LoyaltyBasket basket = {r->whole, {NULL, NULL}, 0, bases};
 	int			n = 0;
 	int			total_sign = loyalty_num_sign(r->total);
 
@@ -76,7 +93,10 @@ loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rule
 	{
 		if (!r->earns[i])
 			continue;
+		bases[n].number = i;
 		bases[n].line = r->keys[i];
+		bases[n].value = r->left[i];
+		bases[n].qty = qty_left(r, i);
 		if (loyalty_num_cmp(r->total, r->earning) == 0)
 			bases[n].amount = r->left[i];
 		else
@@ -84,7 +104,10 @@ loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *rule
 											   loyalty_num_mul(r->left[i].den, r->total));
 		n++;
 	}
-	return loyalty_award(program, rules, rate, bases, n, steps);
+	basket.n = n;
+	if (!r->whole)
+		basket.gross = loyalty_in_gross(r, loyalty_left_total(r));
+	return loyalty_award(program, matches, rate, &basket, steps);
 }
 
 LoyaltyRational
@@ -199,6 +222,7 @@ loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret)
 			rest = loyalty_rational(loyalty_num_mul(rest.num, r->total), loyalty_num_mul(rest.den, r->gross));
 		r->by_value = loyalty_rational_add(r->by_value, rest);
 	}
+	r->whole = false;
 	work_out(r);
 	over = loyalty_rational_sub(r->over, over_before);
 	if (loyalty_rational_sign(over) < 0)
@@ -206,14 +230,16 @@ loyalty_take_return(LoyaltyRemaining *r, LoyaltyPart *ret)
 	ret->overcredited = loyalty_rational_numeric(loyalty_in_gross(r, over), 6);
 }
 
+/*
+ * The rules that hold for a priced sale (of LoyaltyMatch *).
+ */
 List *
-loyalty_frozen_rules(LoyaltyProgram *program, LoyaltyPart *part)
+loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part)
 {
-	List	   *rules = NIL;
-
-	for (int i = 0; i < part->nrules; i++)
-		rules = lappend(rules, loyalty_rule_by_id(program, part->rules[i]));
-	return rules;
+	if (!part->matched)
+		part->match_list = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
+	part->matched = true;
+	return part->match_list;
 }
 
 /*
@@ -228,7 +254,7 @@ loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, in
 	loyalty_start_remaining(&r, part);
 	for (int i = 0; i < nreturns; i++)
 		loyalty_take_return(&r, list_nth(returns, i));
-	return loyalty_award_remaining(&r, program, loyalty_frozen_rules(program, part), part->rate, steps);
+	return loyalty_award_remaining(&r, program, loyalty_part_matches(program, part), part->rate, steps);
 }
 
 static int

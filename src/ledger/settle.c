@@ -52,14 +52,6 @@ loyalty_new_document(LoyaltySource *source, const char *key)
 	return doc;
 }
 
-static bool
-must_propagate(ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
-}
-
 /*
  * Run work in a subtransaction and in a memory context of its own.  Returns
  * NULL, or the error that undid it, in the caller's context.
@@ -67,34 +59,12 @@ must_propagate(ErrorData *error)
 static ErrorData *
 attempt(void (*work) (void *), void *arg)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext context = AllocSetContextCreate(caller, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
-	ErrorData  *error = NULL;
-	bool		outer = loyalty_planner_scope(false);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "loyalty evaluation", ALLOCSET_DEFAULT_SIZES);
+	ErrorData  *error = loyalty_attempt(work, arg, context, false);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+	if (error != NULL)
 		loyalty_store_reset();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 	MemoryContextDelete(context);
-	(void) loyalty_planner_scope(outer);
-	if (error != NULL && must_propagate(error))
-		ReThrowError(error);
 	return error;
 }
 
@@ -195,6 +165,7 @@ run(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
 	{
 		docs[i]->facts = NULL;
 		docs[i]->claims = NIL;
+		docs[i]->probed = false;
 	}
 	if (error == NULL)
 		return;
@@ -225,6 +196,14 @@ read_customers(void *arg)
 	}
 }
 
+static void
+probe(void *arg)
+{
+	Batch	   *b = arg;
+
+	loyalty_store_probe(b->docs, b->n);
+}
+
 static int
 compare_hints(const void *a, const void *b)
 {
@@ -240,15 +219,22 @@ compare_hints(const void *a, const void *b)
 
 /*
  * More than one batch: members in ascending order, which is the order of
- * locking, and each one's documents in the order in which they count.
+ * locking, and each one's documents in the order in which they count.  Before
+ * that, while they are still in the order of their keys, the books are asked
+ * which of them are new; nobody else can book what only we can see.
  */
 static void
 run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failures)
 {
+	Batch		all = {docs, n, outcome, NULL};
+	ErrorData  *error = attempt(probe, &all);
+
+	if (error != NULL)
+		FreeErrorData(error);
 	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
 	{
 		Batch		b = {docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, NULL};
-		ErrorData  *error = attempt(read_customers, &b);
+		error = attempt(read_customers, &b);
 
 		/* what is wrong will be wrong again, and parked then */
 		if (error != NULL)
@@ -587,6 +573,15 @@ flush_round(int32 source_id)
 				enqueue(doc->source, doc->key);
 		}
 
+	/* those whose lock is not there to meet at are looked at again at the end */
+	foreach(lc, docs)
+	{
+		LoyaltyDocument *doc = lfirst(lc);
+
+		if (doc->unmet || (doc->line_only && doc->member_id == 0))
+			loyalty_touch_again(doc->source->id, doc->key, doc->row, doc->old, doc->map_id, doc->line_only);
+	}
+
 	/* parked documents of the members we hold anyway get another chance */
 	if (list_length(docs) <= 100 && !IsolationUsesXactSnapshot() && loyalty_anything_waits())
 	{
@@ -634,4 +629,29 @@ loyalty_flush_touched(int32 source_id)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return parked;
+}
+
+/*
+ * A transaction is prepared: what it could only look at once more at its end
+ * has to be looked at by somebody else, after that end.
+ */
+void
+loyalty_queue_unmet(void)
+{
+	LoyaltyTouched *touched;
+	int			n;
+
+	loyalty_recall_touched();
+	if (loyalty_touched_count() == 0)
+		return;
+	loyalty_config_pin();
+	touched = loyalty_take_touched(0, &n);
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltySource *source = loyalty_source_by_id(touched[i].source_id);
+
+		if (source != NULL)
+			enqueue(source, touched[i].key);
+	}
+	loyalty_config_unpin();
 }

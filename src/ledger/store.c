@@ -29,6 +29,9 @@
 
 #define BATCH_ROWS 512
 
+/* figures of a member that posting changes, his number before them */
+#define MEMBER_FIGURES 10
+
 typedef struct Row
 {
 	Datum	   *values;
@@ -46,16 +49,16 @@ typedef struct RowBuffer
 } RowBuffer;
 
 static RowBuffer buffers[LOYALTY_NTABLES] = {
-	[TABLE_DOCUMENT] = {.name = "document", .natts = 25, .insert = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 28, .insert = {
 		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
 		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
-		" qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
+		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-		" $19, $20, $21, $22, $23, $24, $25)",
-		.nparams = 25,
+		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
+		.nparams = 28,
 		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
-			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, NUMERICOID, NUMERICOID,
+			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
 		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 	}},
 	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
@@ -65,8 +68,8 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID,
 		TEXTOID}
 	}},
-	[TABLE_LOT] = {.name = "lot", .natts = 6, .insert = {
-		.sql = "INSERT INTO loyalty.lot (member_id, is_open, expires_on, seq, points, remaining)"
+	[TABLE_LOT] = {.name = "stored_lot", .natts = 6, .insert = {
+		.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
 		" VALUES ($1, $2, $3, $4, $5, $6)",
 		.nparams = 6,
 		.types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID, NUMERICOID}
@@ -78,14 +81,10 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 	}},
 };
 
-/* a member's columns without programme, customer and day of enrolment, which stay */
-#define IDENTITY 3
-#define WRITTEN (LOYALTY_MEMBER_NATTS - IDENTITY)
-
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
-	" held = $8, merged_into = $9 WHERE member_id = $1",
-	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
+	" lots_through = $8, held = $9, merged_into = $10 WHERE member_id = $1",
+	.nparams = MEMBER_FIGURES, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, INT8OID,
 	NUMERICOID, INT8OID}
 };
 
@@ -195,12 +194,13 @@ write_direct(RowBuffer *b, Relation rel)
 	CommandId	cid = GetCurrentCommandId(true);
 	int			nslots = Min(b->nrows, BATCH_ROWS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));	/* not counted by every slot */
 
 	if (b == &buffers[TABLE_DOCUMENT])
 		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 	open_direct(&w, rel);
 	for (int i = 0; i < nslots; i++)
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (int from = 0; from < b->nrows; from += nslots)
 	{
 		int			n = Min(nslots, b->nrows - from);
@@ -261,20 +261,80 @@ loyalty_store_flush(void)
 		CommandCounterIncrement();
 }
 
+/* a walk along the primary key of loyalty.document */
+typedef struct Probe
+{
+	IndexScanDesc scan;
+	LoyaltySource *source;
+	bool		ranged;			/* walking upwards, not looking for one key */
+	text	   *at;				/* the key it stands at, NULL behind the last */
+} Probe;
+
+static int
+compare_at(Probe *p, const char *key)
+{
+	int			length = strlen(key);
+	int			at_length;
+	int			c;
+
+	if (p->at == NULL)
+		return 1;
+	at_length = VARSIZE_ANY_EXHDR(p->at);
+	c = memcmp(VARDATA_ANY(p->at), key, Min(at_length, length));
+	return c != 0 ? c : at_length - length;
+}
+
+static void
+step(Probe *p)
+{
+	bool		isnull;
+
+	p->at = NULL;
+	if (index_getnext_tid(p->scan, ForwardScanDirection) != NULL)
+		p->at = DatumGetTextPP(index_getattr(p->scan->xs_itup, 2, p->scan->xs_itupdesc, &isnull));
+}
+
+/* stand at a key, or (ranged) at the first one that is not below it */
+static void
+seek(Probe *p, LoyaltyDocument *doc, bool ranged)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(doc->source->id));
+	ScanKeyInit(&keys[1], 2, ranged ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
+				ranged ? F_TEXT_GE : F_TEXTEQ, CStringGetTextDatum(doc->key));
+	index_rescan(p->scan, keys, 2, NULL, 0);
+	p->source = doc->source;
+	p->ranged = ranged;
+	step(p);
+}
+
 /*
  * Which of these documents, all just inserted, do the books know nothing of?
- * Sets doc->unknown; a probe of the primary key is a good deal cheaper than
- * asking by SQL, which is what happens where nothing is set.
+ * Sets doc->unknown; looking at the primary key is a good deal cheaper than
+ * asking by SQL, which is what happens where nothing is set.  What is dead in
+ * the index counts as known: then SQL will tell.
+ *
+ * Documents in the order of their keys are best.  The keys of new documents
+ * mostly lie side by side with none that is known between them; one step of
+ * the walk then serves many.  Where it does not, each is looked for by itself.
  */
 void
 loyalty_store_probe(LoyaltyDocument **docs, int n)
 {
+	enum
+	{
+		STEPS = 16,				/* walk on so far rather than descend again */
+		WORTH = 8,				/* documents that a range should have served */
+		SINGLES = 64			/* looked for singly before the next range */
+	};
 	Relation	rel = table_open(loyalty_relation("document"), AccessShareLock);
 	Relation	index;
-	TupleTableSlot *slot;
-	IndexScanDesc scan;
 	Snapshot	snapshot;
-	ScanKeyData keys[2];
+	Probe		p = {0};
+	LoyaltyDocument *previous = NULL;
+	int			singles = n < WORTH ? n : 0;
+	int			served = 0;
 
 	(void) RelationGetIndexList(rel);
 	if (!loyalty_is_plain(rel, buffers[TABLE_DOCUMENT].natts) || !OidIsValid(rel->rd_pkindex))
@@ -284,19 +344,38 @@ loyalty_store_probe(LoyaltyDocument **docs, int n)
 	}
 	index = index_open(rel->rd_pkindex, AccessShareLock);
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	slot = table_slot_create(rel, NULL);
-	scan = loyalty_index_beginscan(rel, index, snapshot, 2);
+	p.scan = loyalty_index_beginscan(rel, index, snapshot, 2);
+	p.scan->xs_want_itup = true;
 	for (int i = 0; i < n; i++)
 	{
-		if (!docs[i]->fresh)
+		LoyaltyDocument *doc = docs[i];
+
+		if (!doc->fresh || doc->probed)
 			continue;
-		ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(docs[i]->source->id));
-		ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(docs[i]->key));
-		index_rescan(scan, keys, 2, NULL, 0);
-		docs[i]->unknown = !index_getnext_slot(scan, ForwardScanDirection, slot);
+		if (p.ranged && (p.source != doc->source || strcmp(previous->key, doc->key) > 0))
+			p.ranged = false;
+		if (p.ranged)
+		{
+			for (int s = 0; s < STEPS && compare_at(&p, doc->key) < 0; s++)
+				step(&p);
+			if (compare_at(&p, doc->key) < 0)
+			{
+				p.ranged = false;
+				singles = served < WORTH ? SINGLES : 0;
+			}
+		}
+		if (!p.ranged)
+		{
+			seek(&p, doc, singles <= 0);
+			singles--;
+			served = 0;
+		}
+		served++;
+		doc->unknown = compare_at(&p, doc->key) != 0;
+		doc->probed = true;
+		previous = doc;
 	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(p.scan);
 	UnregisterSnapshot(snapshot);
 	index_close(index, NoLock);
 	table_close(rel, NoLock);
@@ -307,7 +386,7 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 {
 	bool		carries = loyalty_rational_sign(m->carry) != 0;
 
-	memset(nulls, false, sizeof(bool) * WRITTEN);
+	memset(nulls, false, sizeof(bool) * MEMBER_FIGURES);
 	values[0] = Int64GetDatum(m->id);
 	values[1] = Int32GetDatum(m->tier_id);
 	nulls[1] = m->tier_id == 0;
@@ -317,9 +396,10 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	values[5] = carries ? loyalty_rational_datum(m->carry) : (Datum) 0;
 	nulls[5] = !carries;
 	values[6] = Int64GetDatum(m->last_seq);
-	values[7] = PointsGetDatum(m->held);
-	values[8] = Int64GetDatum(m->merged_into);
-	nulls[8] = m->merged_into == 0;
+	values[7] = Int64GetDatum(m->lots_through);
+	values[8] = PointsGetDatum(m->held);
+	values[9] = Int64GetDatum(m->merged_into);
+	nulls[9] = m->merged_into == 0;
 }
 
 /*
@@ -329,8 +409,8 @@ void
 loyalty_store_members(LoyaltyMember **members, int n)
 {
 	Relation	rel;
-	Datum		values[WRITTEN];
-	bool		nulls[WRITTEN];
+	Datum		values[MEMBER_FIGURES];
+	bool		nulls[MEMBER_FIGURES];
 
 	if (n == 0)
 		return;
@@ -358,10 +438,10 @@ loyalty_store_members(LoyaltyMember **members, int n)
 			slot->tts_values[1] = Int32GetDatum(m->program->id);
 			slot->tts_values[2] = CStringGetTextDatum(m->customer);
 			slot->tts_values[3] = DateADTGetDatum(m->joined_on);
-			for (int a = 1; a < WRITTEN; a++)
+			for (int a = 1; a < MEMBER_FIGURES; a++)
 			{
-				slot->tts_values[IDENTITY + a] = values[a];
-				slot->tts_isnull[IDENTITY + a] = nulls[a];
+				slot->tts_values[3 + a] = values[a];
+				slot->tts_isnull[3 + a] = nulls[a];
 			}
 			ExecStoreVirtualTuple(slot);
 			result = table_tuple_update(rel, &m->tid, slot, cid, snapshot, InvalidSnapshot, true,
@@ -379,10 +459,10 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	{
 		for (int i = 0; i < n; i++)
 		{
-			char		marks[WRITTEN];
+			char		marks[MEMBER_FIGURES];
 
 			member_values(members[i], values, nulls);
-			for (int a = 0; a < WRITTEN; a++)
+			for (int a = 0; a < MEMBER_FIGURES; a++)
 				marks[a] = nulls[a] ? 'n' : ' ';
 			if (loyalty_write(&update_member, values, marks) != 1)
 				elog(ERROR, "member " INT64_FORMAT " vanished", members[i]->id);

@@ -30,7 +30,6 @@ receive(LoyaltyMember *to, DateADT expires_on, Points points, const char *key, T
 {
 	LoyaltyPosting p;
 
-	loyalty_store_flush();
 	loyalty_posting_begin(&p, to, at);
 	(void) loyalty_new_lot(&p, expires_on, points);
 	loyalty_repay(&p);
@@ -79,7 +78,6 @@ loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const ch
 {
 	LoyaltyPosting p;
 
-	loyalty_store_flush();
 	loyalty_posting_begin(&p, from, at);
 	if (loyalty_spend(&p, points) > 0)
 		elog(ERROR, "points of member " INT64_FORMAT " vanished", from->id);
@@ -97,12 +95,10 @@ loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampT
 	LoyaltyPosting p;
 	Points		debt;
 
-	loyalty_store_flush();
 	loyalty_posting_begin(&p, from, at);
 	loyalty_draw_all(&p);
 	hand_over(&p, to, key, at, now);
 
-	loyalty_store_flush();
 	loyalty_posting_begin(&p, from, at);
 	debt = loyalty_forgive(&p);
 	if (debt > 0)
@@ -110,7 +106,6 @@ loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampT
 		Points		missing;
 
 		post(&p, debt, key, at, now);
-		loyalty_store_flush();
 		loyalty_posting_begin(&p, to, at);
 		missing = loyalty_spend(&p, debt);
 		if (missing > 0)

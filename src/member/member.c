@@ -31,7 +31,7 @@
 #define MEMBER_BITS 53
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
-	" m.qualifying, m.carry, m.last_seq, m.held, m.merged_into, m.ctid"
+	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -61,7 +61,7 @@ static LoyaltyPlan plan_account = {
 };
 
 static LoyaltyPlan plan_existing = {
-	.sql = "SELECT m.member_id FROM loyalty.member m WHERE m.member_id = ANY ($1) ORDER BY m.member_id",
+	.sql = "SELECT m.member_id, m.ctid FROM loyalty.member m WHERE m.member_id = ANY ($1) ORDER BY m.member_id",
 	.nparams = 1, .types = {INT8ARRAYOID}
 };
 
@@ -152,24 +152,6 @@ loyalty_account_of(int64 member_id)
 }
 
 /*
- * Which of these members exist, in ascending order; nothing is locked.
- */
-int64 *
-loyalty_existing_members(int64 *ids, int n, int *nfound)
-{
-	Datum		value = loyalty_int8_array(ids, n);
-	int64	   *found;
-	bool		isnull;
-
-	*nfound = loyalty_run(&plan_existing, &value, NULL);
-	found = palloc(sizeof(int64) * Max(*nfound, 1));
-	for (int i = 0; i < *nfound; i++)
-		found[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	return found;
-}
-
-/*
  * Make members of customers; those that are members already stay as they are.
  */
 void
@@ -215,8 +197,9 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->qualifying = DatumGetNumericCopy(values[7]);
 	m->carry = nulls[8] ? loyalty_rational_int(0) : loyalty_rational_from_datum(values[8]);
 	m->last_seq = DatumGetInt64(values[9]);
-	m->held = loyalty_points_from_datum(values[10]);
-	m->merged_into = nulls[11] ? 0 : DatumGetInt64(values[11]);
+	m->lots_through = DatumGetInt64(values[10]);
+	m->held = loyalty_points_from_datum(values[11]);
+	m->merged_into = nulls[12] ? 0 : DatumGetInt64(values[12]);
 	m->tid = *tid;
 }
 
@@ -231,20 +214,107 @@ fill_from_spi(LoyaltyMember *m, uint64 row)
 	fill(m, values, nulls, (ItemPointer) DatumGetPointer(values[LOYALTY_MEMBER_NATTS]));
 }
 
+/* a walk along the primary key, which finds the visible version of a row */
+typedef struct KeyWalk
+{
+	Relation	rel;
+	Relation	index;
+	Snapshot	snapshot;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;
+} KeyWalk;
+
+static void
+begin_walk(KeyWalk *w, Relation rel)
+{
+	w->rel = rel;
+	w->index = index_open(rel->rd_pkindex, AccessShareLock);
+	w->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	w->slot = table_slot_create(rel, NULL);
+	w->scan = loyalty_index_beginscan(rel, w->index, w->snapshot, 1);
+}
+
+static bool
+find_row(KeyWalk *w, int64 id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	index_rescan(w->scan, &key, 1, NULL, 0);
+	return index_getnext_slot(w->scan, ForwardScanDirection, w->slot);
+}
+
+static void
+end_walk(KeyWalk *w)
+{
+	index_endscan(w->scan);
+	ExecDropSingleTupleTableSlot(w->slot);
+	UnregisterSnapshot(w->snapshot);
+	index_close(w->index, NoLock);
+}
+
+/* may the table be walked along its key, or only be asked by SQL? */
+static bool
+can_walk(Relation rel)
+{
+	(void) RelationGetIndexList(rel);
+	return loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS) && OidIsValid(rel->rd_pkindex);
+}
+
 /*
- * Lock one row as SELECT FOR NO KEY UPDATE would; slot has the visible version
- * and gets the locked one.  False if the row is gone.
+ * Where are the rows of these members (sorted)?  tids gets their places,
+ * invalid for those that do not exist; nothing is locked.  Returns how many
+ * there are.
+ */
+int
+loyalty_locate_members(int64 *ids, ItemPointerData *tids, int n)
+{
+	Relation	rel = table_open(loyalty_relation("member"), AccessShareLock);
+	int			nfound = 0;
+
+	for (int i = 0; i < n; i++)
+		ItemPointerSetInvalid(&tids[i]);
+	if (can_walk(rel))
+	{
+		KeyWalk		w;
+
+		begin_walk(&w, rel);
+		for (int i = 0; i < n; i++)
+			if (find_row(&w, ids[i]))
+			{
+				tids[i] = w.slot->tts_tid;
+				nfound++;
+			}
+		end_walk(&w);
+	}
+	else
+	{
+		Datum		value = loyalty_int8_array(ids, n);
+		int			rows = loyalty_run(&plan_existing, &value, NULL);
+		bool		isnull;
+
+		for (int i = 0; i < n && nfound < rows; i++)
+			if (DatumGetInt64(loyalty_spi_datum(nfound, 1, &isnull)) == ids[i])
+				tids[i] = *(ItemPointer) DatumGetPointer(loyalty_spi_datum(nfound++, 2, &isnull));
+		SPI_freetuptable(SPI_tuptable);
+	}
+	table_close(rel, NoLock);
+	return nfound;
+}
+
+/*
+ * Lock a row as SELECT FOR NO KEY UPDATE would, given the place of a version
+ * that is visible; the walk's slot gets the locked one.  False if it is gone.
  */
 static bool
-lock_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot, bool nowait)
+lock_row(KeyWalk *w, ItemPointerData tid, bool nowait)
 {
 	TM_FailureData failure;
 	int			flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
-	ItemPointerData tid = slot->tts_tid;
 
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
-	switch (table_tuple_lock(rel, &tid, snapshot, slot, GetCurrentCommandId(false),
+	switch (table_tuple_lock(w->rel, &tid, w->snapshot, w->slot, GetCurrentCommandId(false),
 							 LockTupleNoKeyExclusive, nowait ? LockWaitError : LockWaitBlock,
 							 flags, &failure))
 	{
@@ -258,7 +328,7 @@ lock_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot, bool nowait)
 						 errmsg("could not serialize access due to concurrent update")));
 			return false;
 		default:
-			elog(ERROR, "could not lock a row of \"%s\"", RelationGetRelationName(rel));
+			elog(ERROR, "could not lock a row of \"%s\"", RelationGetRelationName(w->rel));
 			return false;
 	}
 }
@@ -267,49 +337,44 @@ lock_row(Relation rel, TupleTableSlot *slot, Snapshot snapshot, bool nowait)
  * Lock and read members by their primary key, without the executor.
  */
 static LoyaltyMember *
-lock_directly(Relation rel, int64 *ids, int n, bool nowait, int *nfound)
+lock_directly(Relation rel, int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound)
 {
 	LoyaltyMember *members = palloc(sizeof(LoyaltyMember) * n);
-	Relation	index = index_open(rel->rd_pkindex, AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetTransactionSnapshot());
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	IndexScanDesc scan = loyalty_index_beginscan(rel, index, snapshot, 1);
-	ScanKeyData key;
+	KeyWalk		w;
 
 	*nfound = 0;
+	begin_walk(&w, rel);
 	for (int i = 0; i < n; i++)
 	{
-		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(ids[i]));
-		index_rescan(scan, &key, 1, NULL, 0);
-		if (!index_getnext_slot(scan, ForwardScanDirection, slot) ||
-			!lock_row(rel, slot, snapshot, nowait))
+		bool		located = tids != NULL && ItemPointerIsValid(&tids[i]);
+
+		if (!located && !find_row(&w, ids[i]))
 			continue;
-		slot_getallattrs(slot);
-		fill(&members[(*nfound)++], slot->tts_values, slot->tts_isnull, &slot->tts_tid);
+		if (!lock_row(&w, located ? tids[i] : w.slot->tts_tid, nowait))
+			continue;
+		slot_getallattrs(w.slot);
+		fill(&members[(*nfound)++], w.slot->tts_values, w.slot->tts_isnull, &w.slot->tts_tid);
 	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
-	index_close(index, NoLock);
+	end_walk(&w);
 	return members;
 }
 
 /*
  * Lock members in ascending order of their numbers and read them.  Those that
- * do not exist are left out; the array is in ascending order.
+ * do not exist are left out; the array is in ascending order.  tids, if given,
+ * says where loyalty_locate_members() has found them in this statement.
  *
  * Everybody who locks members does it in this order; who cannot (because he
  * holds higher ones already) must not wait: nowait.
  */
 LoyaltyMember *
-loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound)
+loyalty_lock_members(int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound)
 {
 	Relation	rel = table_open(loyalty_relation("member"), RowShareLock);
 	LoyaltyMember *members;
 
-	(void) RelationGetIndexList(rel);
-	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS) && OidIsValid(rel->rd_pkindex))
-		members = lock_directly(rel, ids, n, nowait, nfound);
+	if (can_walk(rel))
+		members = lock_directly(rel, ids, tids, n, nowait, nfound);
 	else
 	{
 		Datum		value = loyalty_int8_array(ids, n);

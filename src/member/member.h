@@ -10,7 +10,11 @@
 
 #include "rule/rule.h"
 
-#define LOYALTY_MEMBER_NATTS 12
+/* columns of loyalty.member */
+#define LOYALTY_MEMBER_NATTS 13
+
+/* what he bought, see ledger/history.c */
+typedef struct LoyaltyHistory LoyaltyHistory;
 
 /* a member's row, locked */
 typedef struct LoyaltyMember
@@ -26,20 +30,22 @@ typedef struct LoyaltyMember
 	Numeric		qualifying;
 	LoyaltyRational carry;
 	int64		last_seq;
+	int64		lots_through;	/* entries up to this one have their lots stored */
 	Points		held;			/* by open holds, expired ones included */
 	int64		merged_into;	/* 0 for nobody */
 	ItemPointerData tid;
 	bool		dirty;
+	LoyaltyHistory *history;	/* NULL until a rule asks */
 } LoyaltyMember;
 
 /* member.c */
 extern int64 loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt);
 extern int64 loyalty_find_member(LoyaltyProgram *program, const char *customer);
 extern int64 loyalty_account_of(int64 member_id);
-extern int64 *loyalty_existing_members(int64 *ids, int n, int *nfound);
+extern int	loyalty_locate_members(int64 *ids, ItemPointerData *tids, int n);
 extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers,
 								  DateADT *joined, int n);
-extern LoyaltyMember *loyalty_lock_members(int64 *ids, int n, bool nowait, int *nfound);
+extern LoyaltyMember *loyalty_lock_members(int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound);
 extern LoyaltyMember *loyalty_read_member(int64 id);
 extern void loyalty_member_qualify(LoyaltyMember *member, Numeric delta);
 

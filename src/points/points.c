@@ -41,21 +41,38 @@ loyalty_num_int(int64 value)
 	return small_numbers[value];
 }
 
+/* the one and only 0 or 1 of this backend: most sums and products meet it */
+static inline bool
+is_small(Numeric a, int value)
+{
+	return a == small_numbers[value];
+}
+
 Numeric
 loyalty_num_add(Numeric a, Numeric b)
 {
+	if (is_small(a, 0))
+		return b;
+	if (is_small(b, 0))
+		return a;
 	return NUM2(numeric_add, a, b);
 }
 
 Numeric
 loyalty_num_sub(Numeric a, Numeric b)
 {
+	if (is_small(b, 0))
+		return a;
 	return NUM2(numeric_sub, a, b);
 }
 
 Numeric
 loyalty_num_mul(Numeric a, Numeric b)
 {
+	if (is_small(a, 1))
+		return b;
+	if (is_small(b, 1))
+		return a;
 	return NUM2(numeric_mul, a, b);
 }
 
@@ -81,6 +98,8 @@ loyalty_num_trim(Numeric a)
 int
 loyalty_num_cmp(Numeric a, Numeric b)
 {
+	if (a == b)
+		return 0;
 	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
 }
 
@@ -147,12 +166,18 @@ combine(LoyaltyRational a, LoyaltyRational b, Numeric (*op) (Numeric, Numeric))
 LoyaltyRational
 loyalty_rational_add(LoyaltyRational a, LoyaltyRational b)
 {
+	if (is_small(a.num, 0))
+		return b;
+	if (is_small(b.num, 0))
+		return a;
 	return combine(a, b, loyalty_num_add);
 }
 
 LoyaltyRational
 loyalty_rational_sub(LoyaltyRational a, LoyaltyRational b)
 {
+	if (is_small(b.num, 0))
+		return a;
 	return combine(a, b, loyalty_num_sub);
 }
 
@@ -217,6 +242,31 @@ loyalty_rational_from_datum(Datum array)
 	return loyalty_rational(DatumGetNumericCopy(parts[0]), DatumGetNumericCopy(parts[1]));
 }
 
+static void
+points_out_of_range(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("points out of range"),
+			 errdetail("A number of points has at most 16 digits before the decimal point.")));
+}
+
+/* the limit as a number, made once */
+static Numeric
+points_limit(void)
+{
+	static Numeric limit = NULL;
+
+	if (limit == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		limit = int64_to_numeric(POINTS_LIMIT);
+		MemoryContextSwitchTo(old);
+	}
+	return limit;
+}
+
 /*
  * Round a fraction of points to multiples of unit (in hundredths).
  *
@@ -230,11 +280,18 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 	Numeric		num = loyalty_num_mul(value.num, loyalty_num_int(100));
 	Numeric		den = loyalty_num_mul(value.den, loyalty_num_int(unit));
 	Numeric		quotient = NUM2(numeric_div_trunc, num, den);
-	Numeric		rest = loyalty_num_sub(num, loyalty_num_mul(quotient, den));
-	int			sign = loyalty_num_sign(rest);
-	int64		units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
+	int64		units;
+	Numeric		rest;
+	int			sign;
 	Points		result;
 
+	if (loyalty_num_cmp(loyalty_num_abs(quotient), points_limit()) > 0)
+		points_out_of_range();
+	units = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(quotient)));
+	/* what was cut off matters to all but the plainest way of rounding */
+	rest = rounding == ROUND_DOWN && !toward_floor ? loyalty_num_int(0) :
+		loyalty_num_sub(num, loyalty_num_mul(quotient, den));
+	sign = loyalty_num_sign(rest);
 	if (sign != 0)
 	{
 		bool		away = false;
@@ -263,10 +320,7 @@ loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, 
 			units += sign;
 	}
 	if (units > POINTS_LIMIT / unit || units < -POINTS_LIMIT / unit)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("points out of range"),
-				 errdetail("A number of points has at most 16 digits before the decimal point.")));
+		points_out_of_range();
 	result = units * unit;
 	return result;
 }
@@ -290,8 +344,13 @@ loyalty_points_from_datum(Datum value)
 	return loyalty_points_from_numeric(DatumGetNumeric(value));
 }
 
+/*
+ * Points for a column of type numeric(18,2), whose limit nobody else checks.
+ */
 Numeric
 loyalty_points_numeric(Points points)
 {
+	if (points > POINTS_LIMIT || points < -POINTS_LIMIT)
+		points_out_of_range();
 	return int64_div_fast_to_numeric(points, 2);
 }

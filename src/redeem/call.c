@@ -233,7 +233,7 @@ loyalty_call_lock(LoyaltyCall *c, const char *customer, const char *other)
 
 		ids[0] = Min(mine, others);
 		ids[1] = Max(mine, others);
-		members = loyalty_lock_in_order(ids, mine == others ? 1 : 2, &found);
+		members = loyalty_lock_in_order(ids, NULL, mine == others ? 1 : 2, &found);
 		/* somebody may have merged them while we waited */
 		again = false;
 		c->member = c->other = NULL;

@@ -310,7 +310,7 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	SPI_freetuptable(SPI_tuptable);
 	if (n > 0)
 	{
-		members = loyalty_lock_in_order(ids, n, &found);
+		members = loyalty_lock_in_order(ids, NULL, n, &found);
 		dirty = palloc(sizeof(LoyaltyMember *) * Max(found, 1));
 		for (int i = 0; i < found; i++)
 			if (expire(&members[i], now))

@@ -159,7 +159,7 @@ loyalty_cancel(FunctionCallInfo fcinfo, LoyaltyRedemptionKind kind)
 		c.answer.value = r->value;
 		r->is_cancelled = true;
 		if (r->member_id != c.member->id)
-			owner = loyalty_lock_in_order(&r->member_id, 1, &found);
+			owner = loyalty_lock_in_order(&r->member_id, NULL, 1, &found);
 		loyalty_book_redemption(owner, r, r->points, r->points, &cause, c.at, c.now);
 		if (owner != c.member)
 		{

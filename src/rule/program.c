@@ -17,7 +17,7 @@
 
 static LoyaltyPlan plan_programs = {
 	.sql = "SELECT program_id, name, time_zone, currency, (point_unit * 100)::pg_catalog.int4, rounding,"
-	" rounding_scope, crossing, negative, enrolment, companies, valid_from, valid_to"
+	" rounding_scope, crossing, negative, enrolment, companies, valid_from, valid_to, stacking, broken_rule"
 	" FROM loyalty.program ORDER BY program_id"
 };
 
@@ -27,8 +27,15 @@ static LoyaltyPlan plan_tiers = {
 };
 
 static LoyaltyPlan plan_rules = {
-	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to"
+	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
+	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
+	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
+	.nparams = 1, .types = {INT4OID}
+};
+
+static LoyaltyPlan plan_categories = {
+	.sql = "SELECT category, parent FROM loyalty.category WHERE program_id = $1",
 	.nparams = 1, .types = {INT4OID}
 };
 
@@ -42,6 +49,39 @@ rounding_of(const char *word)
 	if (strcmp(word, "half_even") == 0)
 		return ROUND_HALF_EVEN;
 	return ROUND_DOWN;
+}
+
+/*
+ * May a condition ask for earlier purchases?  Only the compiler knows for
+ * sure; rather too often than too rarely.
+ */
+static bool
+may_ask_history(const char *condition)
+{
+	static const char *const names[] = {"purchase", "lifetime_", "year_", "month_", "cycle_days"};
+
+	for (int i = 0; condition != NULL && i < (int) lengthof(names); i++)
+		if (strstr(condition, names[i]) != NULL)
+			return true;
+	return false;
+}
+
+static LoyaltyRuleKind
+kind_of(const char *word)
+{
+	static const char *const words[] = {"amount", "unit", "bonus", "multiplier", "exclusion", "cap"};
+
+	for (int i = 0; i < (int) lengthof(words); i++)
+		if (strcmp(word, words[i]) == 0)
+			return i;
+	elog(ERROR, "unknown kind of rule: %s", word);
+	return RULE_AMOUNT;			/* keep compiler quiet */
+}
+
+static int
+compare_categories(const void *a, const void *b)
+{
+	return strcmp(((const LoyaltyCategory *) a)->category, ((const LoyaltyCategory *) b)->category);
 }
 
 static int32
@@ -115,6 +155,10 @@ loyalty_load_programs(void)
 			p->companies = text_list(companies);
 		p->valid_from = date_column(i, 12);
 		p->valid_to = date_column(i, 13);
+		word = loyalty_spi_text(i, 14);
+		p->stacking = strcmp(word, "max") == 0 ? STACKING_MAX :
+			strcmp(word, "add") == 0 ? STACKING_ADD : STACKING_MULTIPLY;
+		p->park_broken = strcmp(loyalty_spi_text(i, 15), "park") == 0;
 		programs = lappend(programs, p);
 	}
 
@@ -139,6 +183,7 @@ loyalty_load_programs(void)
 		for (uint64 i = 0; i < n; i++)
 		{
 			LoyaltyRule *r = palloc0(sizeof(LoyaltyRule));
+			Datum		cap;
 
 			r->id = int_column(i, 1);
 			r->name = loyalty_spi_text(i, 2);
@@ -150,8 +195,40 @@ loyalty_load_programs(void)
 			r->current = DatumGetBool(loyalty_spi_datum(i, 8, &isnull));
 			r->valid_from = date_column(i, 9);
 			r->valid_to = date_column(i, 10);
+			r->kind = kind_of(loyalty_spi_text(i, 11));
+			r->factor = loyalty_spi_numeric(i, 12);
+			r->multiplied = DatumGetBool(loyalty_spi_datum(i, 13, &isnull));
+			r->condition = loyalty_spi_text(i, 14);
+			r->source = loyalty_spi_text(i, 15);
+			r->exclusive_group = loyalty_spi_text(i, 16);
+			r->priority = int_column(i, 17);
+			cap = loyalty_spi_datum(i, 18, &isnull);
+			r->has_cap_document = !isnull;
+			r->cap_document = isnull ? 0 : loyalty_points_from_datum(cap);
+			for (int period = 0; period < LOYALTY_NPERIODS; period++)
+			{
+				cap = loyalty_spi_datum(i, 19 + period, &isnull);
+				r->has_cap[period] = !isnull;
+				r->cap[period] = isnull ? 0 : loyalty_points_from_datum(cap);
+				r->capped |= !isnull;
+			}
+			cap = loyalty_spi_datum(i, 24, &isnull);
+			r->has_budget = !isnull;
+			r->budget = isnull ? 0 : loyalty_points_from_datum(cap);
+			r->capped |= !isnull;
+			r->changed_at = DatumGetTimestampTz(loyalty_spi_datum(i, 25, &isnull));
+			r->asks_history = may_ask_history(r->condition);
+			p->keeps_history |= r->current && (r->capped || r->asks_history);
 			p->rules = lappend(p->rules, r);
 		}
+		p->ncategories = loyalty_run(&plan_categories, &id, NULL);
+		p->categories = palloc(sizeof(LoyaltyCategory) * (p->ncategories + 1));
+		for (int i = 0; i < p->ncategories; i++)
+		{
+			p->categories[i].category = loyalty_spi_text(i, 1);
+			p->categories[i].parent = loyalty_spi_text(i, 2);
+		}
+		qsort(p->categories, p->ncategories, sizeof(LoyaltyCategory), compare_categories);
 	}
 	return programs;
 }
@@ -246,22 +323,18 @@ loyalty_rule_by_id(LoyaltyProgram *program, int32 id)
 }
 
 /*
- * The rules in force for a document of that day: current versions only.
+ * The category above one; NULL if there is none.
  */
-List *
-loyalty_rules_on(LoyaltyProgram *program, DateADT date)
+const char *
+loyalty_category_parent(LoyaltyProgram *program, const char *category)
 {
-	List	   *rules = NIL;
-	ListCell   *lc;
+	LoyaltyCategory key = {unconstify(char *, category), NULL};
+	LoyaltyCategory *found;
 
-	foreach(lc, program->rules)
-	{
-		LoyaltyRule *r = lfirst(lc);
-
-		if (r->current && date >= r->valid_from && date <= r->valid_to)
-			rules = lappend(rules, r);
-	}
-	return rules;
+	if (program->ncategories == 0)
+		return NULL;
+	found = bsearch(&key, program->categories, program->ncategories, sizeof(LoyaltyCategory), compare_categories);
+	return found == NULL ? NULL : found->parent;
 }
 
 /*

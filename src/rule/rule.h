@@ -7,11 +7,15 @@
 #define LOYALTY_RULE_H
 
 #include "datatype/timestamp.h"
+#include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
 #include "pgtime.h"
 #include "utils/date.h"
 
 #include "points/points.h"
+
+/* at least as many as condition.h knows */
+#define LOYALTY_MAX_SPACES 8
 
 typedef struct LoyaltyTier
 {
@@ -21,15 +25,52 @@ typedef struct LoyaltyTier
 	Numeric		rate;
 } LoyaltyTier;
 
+typedef enum LoyaltyRuleKind
+{
+	RULE_AMOUNT,				/* points per amount of money */
+	RULE_UNIT,					/* points per unit of quantity */
+	RULE_BONUS,					/* points once per document, or per line */
+	RULE_MULTIPLIER,			/* a factor on what amount and unit rules give */
+	RULE_EXCLUSION,				/* what it covers earns nothing */
+	RULE_CAP					/* gives nothing, but limits what all others give */
+} LoyaltyRuleKind;
+
+/* periods of a member within which a rule gives no more than its cap */
+typedef enum LoyaltyPeriod
+{
+	PERIOD_DAY,
+	PERIOD_WEEK,
+	PERIOD_MONTH,
+	PERIOD_YEAR,
+	PERIOD_LIFETIME,
+	LOYALTY_NPERIODS
+} LoyaltyPeriod;
+
 typedef struct LoyaltyRule
 {
 	int32		id;
 	char	   *name;
 	int32		version;
+	LoyaltyRuleKind kind;
 	Numeric		points;
-	Numeric		per_amount;
+	Numeric		per_amount;		/* of money, or units */
+	Numeric		factor;			/* of a multiplier */
 	bool		step;			/* only whole multiples of per_amount */
 	bool		per_line;		/* on each line's amount, not the document's */
+	bool		multiplied;		/* tier rate and multipliers apply */
+	char	   *condition;		/* NULL: always */
+	char	   *source;			/* name of the only source it is for, NULL for all */
+	char	   *exclusive_group;
+	int32		priority;
+	bool		has_cap_document;
+	Points		cap_document;
+	bool		capped;			/* per period of a member, or by a budget */
+	bool		has_cap[LOYALTY_NPERIODS];
+	Points		cap[LOYALTY_NPERIODS];
+	bool		has_budget;
+	Points		budget;			/* of all members together */
+	bool		asks_history;	/* its condition may look at earlier purchases */
+	TimestampTz changed_at;		/* when this version was written */
 	bool		current;
 	DateADT		valid_from;
 	DateADT		valid_to;
@@ -42,6 +83,35 @@ typedef enum LoyaltyScope
 	SCOPE_CARRY
 } LoyaltyScope;
 
+/* how the factors of a line combine, the tier's rate among them */
+typedef enum LoyaltyStacking
+{
+	STACKING_MULTIPLY,
+	STACKING_MAX,
+	STACKING_ADD
+} LoyaltyStacking;
+
+/* a category and the one above it */
+typedef struct LoyaltyCategory
+{
+	char	   *category;
+	char	   *parent;
+} LoyaltyCategory;
+
+/* what a member has bought before a document, as history conditions see it */
+typedef struct LoyaltyFigures
+{
+	int32		purchases;
+	Numeric		amount;
+	int32		year_purchases;
+	Numeric		year_amount;
+	int32		month_purchases;
+	Numeric		month_amount;
+	DateADT		first_on;		/* the dates only if there is a purchase */
+	DateADT		last_on;
+	int32		days;			/* days with a purchase */
+} LoyaltyFigures;
+
 typedef struct LoyaltyProgram
 {
 	int32		id;
@@ -52,6 +122,8 @@ typedef struct LoyaltyProgram
 	int			unit;			/* point unit in hundredths */
 	LoyaltyRounding rounding;
 	LoyaltyScope scope;
+	LoyaltyStacking stacking;
+	bool		park_broken;	/* a rule that does not compile parks, not skips */
 	bool		crossing_new;
 	bool		write_off;
 	bool		explicit_enrolment;
@@ -61,6 +133,9 @@ typedef struct LoyaltyProgram
 	DateADT		valid_to;
 	List	   *tiers;			/* of LoyaltyTier *, ascending threshold */
 	List	   *rules;			/* of LoyaltyRule *, every version, in order of id */
+	bool		keeps_history;	/* a rule in force asks what was bought before */
+	int			ncategories;
+	LoyaltyCategory *categories;	/* in the order of their names */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 } LoyaltyProgram;
 
@@ -84,12 +159,67 @@ typedef struct LoyaltyPolicy
 	Points		clerk_limit;
 } LoyaltyPolicy;
 
-/* what a line (or a document without lines) puts into the evaluation */
+/* a rule as it is compiled for the documents of a source */
+typedef struct LoyaltyRuleCode
+{
+	LoyaltyRule *rule;
+	struct LoyaltyCondition *condition; /* NULL: always */
+	ErrorData  *error;			/* it does not compile (any more) */
+	bool		elsewhere;		/* it speaks of columns that this source does not have */
+} LoyaltyRuleCode;
+
+/* the rules of a programme, compiled for a source */
+typedef struct LoyaltyRuleBook
+{
+	LoyaltyProgram *program;
+	struct LoyaltySpaces *spaces;
+	struct LoyaltyRow *rows;	/* scratch, one per space */
+	Bitmapset  *uses[LOYALTY_MAX_SPACES];	/* columns that conditions look at */
+	int			ncodes;
+	LoyaltyRuleCode *codes;		/* highest priority first */
+	int			ninvoice;		/* columns of the header row to be read */
+	int		   *invoice;		/* their numbers in the space */
+	int			nline;			/* the same of the line's row */
+	int		   *line;
+} LoyaltyRuleBook;
+
+/* a rule that holds for a document, or for some of its lines, frozen with it */
+typedef struct LoyaltyMatch
+{
+	LoyaltyRule *rule;
+	int			nlines;			/* lines it holds for; -1: the document */
+	int		   *lines;			/* their numbers, ascending */
+	char	  **provisos;		/* holds while this is true of what is left; NULL: anyway */
+	bool		limited;		/* by a cap per period or a budget */
+	Points		allowed;		/* then no more than this */
+	Points		given;			/* for the whole document, in hundredths cut off */
+} LoyaltyMatch;
+
+/* points that a rule with caps gave for a document */
+typedef struct LoyaltyGiven
+{
+	char	   *rule;
+	Points		points;
+} LoyaltyGiven;
+
+/* a line (or a document without lines) as it goes into the award */
 typedef struct LoyaltyBasis
 {
-	const char *line;			/* line key, NULL for the document as such */
-	LoyaltyRational amount;
+	int			number;			/* of the line in the document */
+	const char *line;			/* its key, NULL for the document as such */
+	LoyaltyRational amount;		/* what earns */
+	LoyaltyRational value;		/* what is left of its amount */
+	LoyaltyRational qty;		/* and of its quantity */
 } LoyaltyBasis;
+
+/* what is left of a document */
+typedef struct LoyaltyBasket
+{
+	bool		whole;			/* nothing was returned: what held, holds */
+	LoyaltyRational gross;
+	int			n;
+	LoyaltyBasis *bases;
+} LoyaltyBasket;
 
 /* one row of an explanation */
 typedef struct LoyaltyStep
@@ -114,16 +244,19 @@ extern LoyaltyProgram *loyalty_program_by_id(int32 id);
 extern LoyaltyTier *loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying);
 extern LoyaltyTier *loyalty_tier_by_id(LoyaltyProgram *program, int32 id);
 extern LoyaltyRule *loyalty_rule_by_id(LoyaltyProgram *program, int32 id);
-extern List *loyalty_rules_on(LoyaltyProgram *program, DateADT date);
+extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *category);
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 
 /* policy.c */
 extern void loyalty_load_policies(List *programs);
 extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
+/* book.c */
+extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
+											  Oid header, Oid lines);
 
 /* award.c */
-extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *rules, Numeric rate,
-								  LoyaltyBasis *bases, int nbases, List **steps);
+extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,
+								  LoyaltyBasket *basket, List **steps);
 
 #endif							/* LOYALTY_RULE_H */

@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -22,8 +21,6 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "compat.h"
 #include "config.h"
@@ -38,17 +35,19 @@ enum
 {
 	ARG_SOURCE, ARG_PROGRAM, ARG_HEADER, ARG_KEY, ARG_CUSTOMER, ARG_DOC_DATE, ARG_POSTED,
 	ARG_AMOUNT, ARG_FILTER, ARG_SIGN, ARG_COMPANY, ARG_CURRENCY, ARG_RATE, ARG_PAID,
-	ARG_RETURN_OF, ARG_RETURN_SOURCE, ARG_VOID, ARG_CHANNEL, ARG_ENROL, ARG_LINES,
+	ARG_RETURN_OF, ARG_RETURN_SOURCE, ARG_VOID, ARG_CHANNEL, ARG_ENROL, ARG_BIRTHDAY,
+	ARG_MEMBER_ATTRIBUTES, ARG_LINES,
 	ARG_LINE_PARENT, ARG_LINE_KEY, ARG_LINE_FILTER, ARG_LINE_PRODUCT, ARG_LINE_CATEGORY,
-	ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_RETURN_OF,
-	ARG_EVALUATE, ARG_ON_ERROR, ARG_UNLINKED, ARG_SEARCH_PATH
+	ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_LAUNCHED_ON, ARG_LINE_STOCK,
+	ARG_LINE_ATTRIBUTES, ARG_LINE_RETURN_OF, ARG_EVALUATE, ARG_ON_ERROR, ARG_UNLINKED, ARG_SEARCH_PATH
 };
 
 static const int item_args[LOYALTY_NITEMS] = {
 	ARG_KEY, ARG_CUSTOMER, ARG_DOC_DATE, ARG_POSTED, ARG_AMOUNT, ARG_FILTER, ARG_SIGN,
 	ARG_COMPANY, ARG_CURRENCY, ARG_RATE, ARG_PAID, ARG_RETURN_OF, ARG_VOID, ARG_CHANNEL,
-	ARG_ENROL, ARG_LINE_PARENT, ARG_LINE_KEY, ARG_LINE_FILTER, ARG_LINE_PRODUCT,
-	ARG_LINE_CATEGORY, ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_RETURN_OF
+	ARG_ENROL, ARG_BIRTHDAY, ARG_MEMBER_ATTRIBUTES, ARG_LINE_PARENT, ARG_LINE_KEY, ARG_LINE_FILTER,
+	ARG_LINE_PRODUCT, ARG_LINE_CATEGORY, ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST,
+	ARG_LINE_LAUNCHED_ON, ARG_LINE_STOCK, ARG_LINE_ATTRIBUTES, ARG_LINE_RETURN_OF
 };
 
 #define LOCK_TRIES 10
@@ -56,13 +55,16 @@ static const int item_args[LOYALTY_NITEMS] = {
 
 /* a source that was detached is mapped anew: its bookings go on */
 static LoyaltyPlan plan_insert = {
-	.sql = "INSERT INTO loyalty.source AS s (name, program_id, header, lines, key, customer, doc_date, posted, amount,"
-	" filter, sign, company, currency, rate, paid_by_points, return_of, void, channel, enrol,"
-	" line_parent, line_key, line_filter, line_product, line_category, line_qty, line_amount, line_cost,"
-	" line_return_of, return_source, evaluate, on_error, unlinked, search_path)"
-	" SELECT $1[1], $2, $3::pg_catalog.regclass, $4::pg_catalog.regclass, $1[2], $1[3], $1[4], $1[5], $1[6],"
-	" $1[7], $1[8], $1[9], $1[10], $1[11], $1[12], $1[13], $1[14], $1[15], $1[16], $1[17], $1[18], $1[19],"
-	" $1[20], $1[21], $1[22], $1[23], $1[24], $1[25], $1[26], $1[27], $1[28], $1[29], $1[30]"
+	.sql = "INSERT INTO loyalty.source AS s (name, program_id, header, lines,"
+	" key, customer, doc_date, posted, amount, filter, sign, company, currency, rate, paid_by_points,"
+	" return_of, void, channel, enrol, birthday, member_attributes, line_parent, line_key,"
+	" line_filter, line_product, line_category, line_qty, line_amount, line_cost, line_launched_on,"
+	" line_stock, line_attributes, line_return_of, return_source, evaluate, on_error, unlinked,"
+	" search_path)"
+	" SELECT $1[1], $2, $3::pg_catalog.regclass, $4::pg_catalog.regclass,"
+	" $1[2], $1[3], $1[4], $1[5], $1[6], $1[7], $1[8], $1[9], $1[10], $1[11], $1[12], $1[13], $1[14],"
+	" $1[15], $1[16], $1[17], $1[18], $1[19], $1[20], $1[21], $1[22], $1[23], $1[24], $1[25], $1[26],"
+	" $1[27], $1[28], $1[29], $1[30], $1[31], $1[32], $1[33], $1[34], $1[35]"
 	" ON CONFLICT (name) DO UPDATE SET attached = true,"
 	" program_id = excluded.program_id, header = excluded.header, lines = excluded.lines,"
 	" key = excluded.key, customer = excluded.customer, doc_date = excluded.doc_date,"
@@ -70,11 +72,15 @@ static LoyaltyPlan plan_insert = {
 	" sign = excluded.sign, company = excluded.company, currency = excluded.currency,"
 	" rate = excluded.rate, paid_by_points = excluded.paid_by_points, return_of = excluded.return_of,"
 	" void = excluded.void, channel = excluded.channel, enrol = excluded.enrol,"
-	" line_parent = excluded.line_parent, line_key = excluded.line_key, line_filter = excluded.line_filter,"
-	" line_product = excluded.line_product, line_category = excluded.line_category, line_qty = excluded.line_qty,"
-	" line_amount = excluded.line_amount, line_cost = excluded.line_cost, line_return_of = excluded.line_return_of,"
-	" return_source = excluded.return_source, evaluate = excluded.evaluate, on_error = excluded.on_error,"
-	" unlinked = excluded.unlinked, search_path = excluded.search_path"
+	" birthday = excluded.birthday, member_attributes = excluded.member_attributes,"
+	" line_parent = excluded.line_parent, line_key = excluded.line_key,"
+	" line_filter = excluded.line_filter, line_product = excluded.line_product,"
+	" line_category = excluded.line_category, line_qty = excluded.line_qty,"
+	" line_amount = excluded.line_amount, line_cost = excluded.line_cost,"
+	" line_launched_on = excluded.line_launched_on, line_stock = excluded.line_stock,"
+	" line_attributes = excluded.line_attributes, line_return_of = excluded.line_return_of,"
+	" return_source = excluded.return_source, evaluate = excluded.evaluate,"
+	" on_error = excluded.on_error, unlinked = excluded.unlinked, search_path = excluded.search_path"
 	" WHERE NOT s.attached AND s.program_id = excluded.program_id RETURNING source_id",
 	.nparams = 4, .types = {TEXTARRAYOID, INT4OID, OIDOID, OIDOID}
 };
@@ -231,54 +237,37 @@ check_parent(LoyaltySource *source)
 					 internalerrposition(1), internalerrquery(parent->text)));
 }
 
+static void
+run_commands(void *arg)
+{
+	const char *const *commands = arg;
+	int			nest = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	for (int i = 0; commands[i] != NULL; i++)
+		if (loyalty_execute(commands[i]) < 0)
+			elog(ERROR, "could not execute \"%s\"", commands[i]);
+	AtEOXact_GUC(true, nest);
+}
+
 /*
- * Run a command with a short lock_timeout, a few times if need be.
+ * Run commands with a short lock_timeout, a few times if need be.
  */
 static void
 run_with_lock(const char *table, const char *const *commands)
 {
-	ResourceOwner owner = CurrentResourceOwner;
-	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *error;
 
-	for (volatile int try = 1;; try++)
+	for (int try = 1; (error = loyalty_attempt(run_commands, (void *) commands, NULL, false)) != NULL; try++)
 	{
-		int			nest;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			nest = NewGUCNestLevel();
-			(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_SAVE, true, 0, false);
-			for (int i = 0; commands[i] != NULL; i++)
-				if (loyalty_execute(commands[i]) < 0)
-					elog(ERROR, "could not execute \"%s\"", commands[i]);
-			AtEOXact_GUC(true, nest);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			return;
-		}
-		PG_CATCH();
-		{
-			ErrorData  *error;
-
-			MemoryContextSwitchTo(context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(context);
-			CurrentResourceOwner = owner;
-			if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || try == LOCK_TRIES)
-				ReThrowError(error);
-			FreeErrorData(error);
-			ereport(NOTICE,
-					(errmsg("waiting for a lock on %s", table)));
-			pg_usleep(200000L);
-			CHECK_FOR_INTERRUPTS();
-		}
-		PG_END_TRY();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE || try == LOCK_TRIES)
+			ReThrowError(error);
+		FreeErrorData(error);
+		ereport(NOTICE,
+				(errmsg("waiting for a lock on %s", table)));
+		pg_usleep(200000L);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -356,7 +345,7 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	LoyaltyIdentity save;
 	char	   *name = text_arg(fcinfo, ARG_SOURCE);
 	char	   *program = text_arg(fcinfo, ARG_PROGRAM);
-	char	   *strings[30];
+	char	   *strings[LOYALTY_NITEMS + 6];
 	Datum		values[4];
 	char		nulls[] = "    ";
 	bool		isnull;
@@ -423,16 +412,13 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	try_mapping(source);
 
 	strings[0] = name;
-	for (int i = 0; i <= ITEM_RATE; i++)
-		strings[1 + i] = source->items[i];
-	for (int i = ITEM_PAID; i < LOYALTY_NITEMS; i++)
-		strings[1 + i] = source->items[i];
-	strings[25] = source->return_source_name;
-	strings[26] = text_arg(fcinfo, ARG_EVALUATE);
-	strings[27] = text_arg(fcinfo, ARG_ON_ERROR);
-	strings[28] = text_arg(fcinfo, ARG_UNLINKED);
-	strings[29] = source->search_path;
-	values[0] = loyalty_text_array(strings, 30);
+	memcpy(strings + 1, source->items, sizeof(char *) * LOYALTY_NITEMS);
+	strings[LOYALTY_NITEMS + 1] = source->return_source_name;
+	strings[LOYALTY_NITEMS + 2] = text_arg(fcinfo, ARG_EVALUATE);
+	strings[LOYALTY_NITEMS + 3] = text_arg(fcinfo, ARG_ON_ERROR);
+	strings[LOYALTY_NITEMS + 4] = text_arg(fcinfo, ARG_UNLINKED);
+	strings[LOYALTY_NITEMS + 5] = source->search_path;
+	values[0] = loyalty_text_array(strings, lengthof(strings));
 	values[1] = Int32GetDatum(source->program->id);
 	values[2] = ObjectIdGetDatum(source->header);
 	values[3] = ObjectIdGetDatum(source->lines);
@@ -451,9 +437,9 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	id = DatumGetInt32(loyalty_spi_datum(0, 1, &isnull));
 	loyalty_resume(&save);
 
-	create_triggers(name, source->header, "header", strcmp(strings[26], "statement") == 0);
+	create_triggers(name, source->header, "header", strcmp(strings[LOYALTY_NITEMS + 2], "statement") == 0);
 	if (OidIsValid(source->lines))
-		create_triggers(name, source->lines, "lines", strcmp(strings[26], "statement") == 0);
+		create_triggers(name, source->lines, "lines", strcmp(strings[LOYALTY_NITEMS + 2], "statement") == 0);
 	SPI_finish();
 	loyalty_config_unpin();
 	PG_RETURN_INT32(id);

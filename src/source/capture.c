@@ -10,14 +10,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "compat.h"
@@ -101,6 +99,21 @@ evaluate_key(LoyaltyMap *map, TupleTableSlot *slot)
 	return loyalty_compose_key(parts, map->nkeys);
 }
 
+typedef struct KeyWork
+{
+	LoyaltyMap *map;
+	TupleTableSlot *slot;
+	char	   *key;
+} KeyWork;
+
+static void
+work_out_key(void *arg)
+{
+	KeyWork    *w = arg;
+
+	w->key = evaluate_key(w->map, w->slot);
+}
+
 /*
  * The key of a row's document, NULL if it has none.  An expression that could
  * fail runs in a subtransaction; if it does, *failed is set.
@@ -108,31 +121,14 @@ evaluate_key(LoyaltyMap *map, TupleTableSlot *slot)
 static char *
 key_of(LoyaltyMap *map, TupleTableSlot *slot, bool *failed)
 {
-	char	   *volatile key = NULL;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	KeyWork		w = {map, slot, NULL};
 
 	if (map->key_column != 0 || map->key_infallible)
 		return evaluate_key(map, slot);
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		key = evaluate_key(map, slot);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		*failed = true;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return key;
+	if (loyalty_attempt(work_out_key, &w, NULL, false) == NULL)
+		return w.key;
+	*failed = true;
+	return NULL;
 }
 
 /*
@@ -144,7 +140,7 @@ project(LoyaltyMap *map, TupleTableSlot *slot)
 	Datum	   *values;
 	bool	   *nulls;
 
-	if (!map->direct)
+	if (map->slot == NULL)
 		return NULL;
 	values = palloc(sizeof(Datum) * (map->ncolumns + 1));
 	nulls = palloc(sizeof(bool) * (map->ncolumns + 1));
@@ -200,7 +196,7 @@ capture_row(LoyaltyMap *map, TriggerData *trigdata)
 			loyalty_touch(source, new_key, TOUCH_LINE, NULL, NULL, 0);
 		else
 			loyalty_touch(source, new_key, insert ? TOUCH_INSERT : TOUCH_CHANGE,
-						  project(map, new), update ? project(map, old) : NULL, map->id);
+						  map->direct ? project(map, new) : NULL, update ? project(map, old) : NULL, map->id);
 	}
 	if (failed)
 		loyalty_touch(source, "", TOUCH_CHANGE, NULL, NULL, 0);

@@ -390,6 +390,14 @@ wanted_sql(LoyaltySource *source, LoyaltyItem item, const char *text, Oid type, 
 		case ITEM_LINE_FILTER:
 			after = ")::pg_catalog.bool";
 			break;
+		case ITEM_BIRTHDAY:
+		case ITEM_LINE_LAUNCHED_ON:
+			after = ")::pg_catalog.date";
+			break;
+		case ITEM_MEMBER_ATTRIBUTES:
+		case ITEM_LINE_ATTRIBUTES:
+			after = ")::pg_catalog.jsonb";
+			break;
 		case ITEM_LINE_CATEGORY:
 			before = "pg_catalog.to_jsonb((";
 			after = type == TEXTOID ? ")::pg_catalog.text)" : "))";
@@ -427,6 +435,16 @@ check_type(LoyaltyItem item, Oid type, const char *text)
 			if (type != DATEOID && type != TIMESTAMPOID && type != TIMESTAMPTZOID)
 				wanted = "a date or a timestamp";
 			break;
+		case ITEM_BIRTHDAY:
+		case ITEM_LINE_LAUNCHED_ON:
+			if (type != DATEOID)
+				wanted = "a date";
+			break;
+		case ITEM_MEMBER_ATTRIBUTES:
+		case ITEM_LINE_ATTRIBUTES:
+			if (type != JSONOID && type != JSONBOID)
+				wanted = "json";
+			break;
 		case ITEM_POSTED:
 		case ITEM_FILTER:
 		case ITEM_VOID:
@@ -442,6 +460,7 @@ check_type(LoyaltyItem item, Oid type, const char *text)
 		case ITEM_LINE_QTY:
 		case ITEM_LINE_AMOUNT:
 		case ITEM_LINE_COST:
+		case ITEM_LINE_STOCK:
 			if (TypeCategory(type) != TYPCATEGORY_NUMERIC || type == OIDOID)
 				wanted = "a number";
 			break;

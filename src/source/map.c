@@ -11,7 +11,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -25,6 +24,7 @@
 #include "compat.h"
 #include "config.h"
 #include "errors.h"
+#include "rule/condition.h"
 #include "source/source.h"
 
 static uint32 last_id = 0;
@@ -71,6 +71,19 @@ find_key_column(LoyaltyMap *map, LoyaltySource *source, LoyaltyItem item)
 	}
 }
 
+/* columns that the conditions of rules look at */
+static Bitmapset *
+add_rule_columns(Bitmapset *names, LoyaltyMap *map, LoyaltyRuleBook *book)
+{
+	LoyaltySpace space = map->of_lines ? SPACE_LINE : SPACE_INVOICE;
+	int			n = map->of_lines ? book->nline : book->ninvoice;
+	int		   *numbers = map->of_lines ? book->line : book->invoice;
+
+	for (int i = 0; i < n; i++)
+		names = bms_add_member(names, book->spaces->columns[space][numbers[i]].attnum);
+	return names;
+}
+
 /* which of the relation's columns does the mapping look at? */
 static void
 collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
@@ -91,6 +104,7 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 			map->all_columns = true;
 		names = bms_add_members(names, e->columns);
 	}
+	names = add_rule_columns(names, map, loyalty_source_book(source));
 	map->columns = palloc0(sizeof(AttrNumber) * (bms_num_members(names) + 1));
 	while ((x = bms_next_member(names, x)) >= 0)
 	{
@@ -106,38 +120,59 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 	}
 }
 
+static bool
+is_plain(LoyaltySource *source, LoyaltyItem item)
+{
+	return source->expr[item] == NULL || source->expr[item]->plain;
+}
+
 /*
  * Header facts can be computed later from the mapped columns alone, if no
- * expression reads anything else.
+ * expression reads anything else.  If only some do not, these can still tell
+ * whose the version before was.
  */
 static void
 prepare_direct(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 {
 	List	   *columns;
 	ListCell   *lc;
-	int			i = 0;
+	bool		direct = true;
+	bool		posted = is_plain(source, ITEM_POSTED) && is_plain(source, ITEM_VOID) && is_plain(source, ITEM_FILTER);
+	int			after_customer = FACT_CUSTOMER + source->expr[ITEM_CUSTOMER]->nparts;
 
-	if (map->all_columns)
+	if (map->all_columns || !is_plain(source, ITEM_CUSTOMER))
 		return;
 	for (int item = 0; item < ITEM_FIRST_LINE; item++)
-		if (source->expr[item] != NULL && !source->expr[item]->plain)
-			return;
+		direct &= is_plain(source, item);
 
 	map->projection = CreateTemplateTupleDesc(map->ncolumns);
 	for (int c = 0; c < map->ncolumns; c++)
 		TupleDescCopyEntry(map->projection, c + 1, RelationGetDescr(rel), map->columns[c]);
 	columns = loyalty_fact_columns(source);
 	map->nfacts = list_length(columns);
-	map->facts = palloc(sizeof(ExprState *) * map->nfacts);
+	map->facts = palloc0(sizeof(ExprState *) * map->nfacts);
 	foreach(lc, columns)
-		map->facts[i++] = compile(source, ITEM_KEY, lfirst(lc), map->relid);
+	{
+		int			i = foreach_current_index(lc);
+
+		if (direct || (posted && i == FACT_POSTED) || (i >= FACT_CUSTOMER && i < after_customer))
+			map->facts[i] = compile(source, ITEM_KEY, lfirst(lc), map->relid);
+	}
 	map->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(rel)), &TTSOpsVirtual);
-	map->direct = true;
+	map->direct = direct;
 }
 
-static void
-build(LoyaltyMap *map, Relation rel)
+typedef struct BuildWork
 {
+	LoyaltyMap *map;
+	Relation	rel;
+} BuildWork;
+
+static void
+build(void *arg)
+{
+	LoyaltyMap *map = ((BuildWork *) arg)->map;
+	Relation	rel = ((BuildWork *) arg)->rel;
 	LoyaltySource *source = map->source;
 	LoyaltyItem item = map->of_lines ? ITEM_LINE_PARENT : ITEM_KEY;
 	LoyaltyExpression *key;
@@ -181,6 +216,7 @@ loyalty_map_for_trigger(TriggerData *trigdata)
 	Relation	rel = trigdata->tg_relation;
 	LoyaltyMap *map;
 	MemoryContext old;
+	BuildWork	w;
 	ListCell   *lc;
 	bool		of_lines;
 
@@ -222,37 +258,16 @@ loyalty_map_for_trigger(TriggerData *trigdata)
 	 * this happens in a subtransaction; it does once per backend.
 	 */
 	loyalty_config_pin();
+	w.map = map;
+	w.rel = rel;
+	map->error = loyalty_attempt(build, &w, NULL, false);
+	if (map->error != NULL)
 	{
-		ResourceOwner owner = CurrentResourceOwner;
-
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(config->context);
-		PG_TRY();
-		{
-			build(map, rel);
-			ReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(config->context);
-			CurrentResourceOwner = owner;
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(config->context);
-			map->error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(config->context);
-			CurrentResourceOwner = owner;
-			if (map->error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			{
-				loyalty_config_unpin();
-				ReThrowError(map->error);
-			}
-			/* what is known of the columns may be half of it */
-			map->all_columns = true;
-			map->direct = false;
-			map->filter = NULL;
-		}
-		PG_END_TRY();
+		/* what is known of the columns may be half of it */
+		map->all_columns = true;
+		map->direct = false;
+		map->slot = NULL;
+		map->filter = NULL;
 	}
 	loyalty_config_unpin();
 	config->maps = lappend(config->maps, map);
@@ -277,11 +292,11 @@ loyalty_map_by_id(uint32 id)
 }
 
 /*
- * Header facts of a captured row, in the order of LoyaltyFactColumn, from the
- * given one on; values live in the current context.
+ * Header facts of a captured row, in the order of LoyaltyFactColumn, from one
+ * to before another (0: to the last); values live in the current context.
  */
 Datum *
-loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls)
+loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls)
 {
 	int			nfacts = map->nfacts;
 	Datum	   *values = palloc(sizeof(Datum) * nfacts);
@@ -304,7 +319,11 @@ loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls)
 	}
 	ExecStoreVirtualTuple(slot);
 	map->econtext->ecxt_scantuple = slot;
-	for (int i = from; i < nfacts; i++)
-		values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+	for (int i = from; i < (to > 0 ? to : nfacts); i++)
+	{
+		(*nulls)[i] = map->facts[i] == NULL;
+		if (map->facts[i] != NULL)
+			values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+	}
 	return values;
 }

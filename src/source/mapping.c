@@ -22,21 +22,22 @@
 
 #include "config.h"
 #include "errors.h"
+#include "rule/condition.h"
 #include "source/source.h"
 
 /* column names of loyalty.source, and of attach()'s parameters, by item */
 static const char *const item_names[LOYALTY_NITEMS] = {
 	"key", "customer", "doc_date", "posted", "amount", "filter", "sign", "company",
-	"currency", "rate", "paid_by_points", "return_of", "void", "channel", "enrol",
-	"line_parent", "line_key", "line_filter", "line_product", "line_category",
-	"line_qty", "line_amount", "line_cost", "line_return_of"
+	"currency", "rate", "paid_by_points", "return_of", "void", "channel", "enrol", "birthday",
+	"member_attributes", "line_parent", "line_key", "line_filter", "line_product", "line_category",
+	"line_qty", "line_amount", "line_cost", "line_launched_on", "line_stock", "line_attributes", "line_return_of"
 };
 
 static LoyaltyPlan plan_sources = {
 	.sql = "SELECT key, customer, doc_date, posted, amount, filter, sign, company,"
-	" currency, rate, paid_by_points, return_of, void, channel, enrol,"
+	" currency, rate, paid_by_points, return_of, void, channel, enrol, birthday, member_attributes,"
 	" line_parent, line_key, line_filter, line_product, line_category,"
-	" line_qty, line_amount, line_cost, line_return_of,"
+	" line_qty, line_amount, line_cost, line_launched_on, line_stock, line_attributes, line_return_of,"
 	" source_id, name, program_id, attached, header::pg_catalog.oid, lines::pg_catalog.oid,"
 	" return_source, evaluate, on_error, unlinked, search_path"
 	" FROM loyalty.source ORDER BY source_id"
@@ -114,7 +115,10 @@ loyalty_load_sources(List *programs)
 
 			if (links && (other->return_source_name != NULL ?
 						  strcmp(other->return_source_name, s->name) == 0 : other == s))
+			{
 				s->has_returns = true;
+				s->has_line_returns |= other->items[ITEM_LINE_RETURN_OF] != NULL;
+			}
 		}
 	}
 	return sources;
@@ -201,23 +205,22 @@ loyalty_source_owner(LoyaltySource *source)
 
 /*
  * Key text of one or several columns: the text itself, or a record literal.
- * NULL if a key of one column, or every column of a longer one, is NULL.
+ * NULL if any column is: a number that is not given yet, a guest, no link.
  */
 char *
 loyalty_compose_key(char **parts, int nparts)
 {
 	StringInfoData buf;
-	bool		any = false;
 
+	for (int i = 0; i < nparts; i++)
+		if (parts[i] == NULL)
+			return NULL;
 	if (nparts == 1)
 		return parts[0];
 	initStringInfo(&buf);
 	for (int i = 0; i < nparts; i++)
 	{
 		appendStringInfoChar(&buf, i == 0 ? '(' : ',');
-		if (parts[i] == NULL)
-			continue;
-		any = true;
 		if (parts[i][0] == '\0' || strpbrk(parts[i], "\"\\(), \t\n\r\v\f") != NULL)
 		{
 			appendStringInfoChar(&buf, '"');
@@ -233,7 +236,7 @@ loyalty_compose_key(char **parts, int nparts)
 			appendStringInfoString(&buf, parts[i]);
 	}
 	appendStringInfoChar(&buf, ')');
-	return any ? buf.data : NULL;
+	return buf.data;
 }
 
 /*
@@ -337,6 +340,46 @@ loyalty_compile_item(LoyaltySource *source, LoyaltyItem item, MemoryContext cont
 	return source->expr[item];
 }
 
+/*
+ * The rules in force, compiled for the documents of a source.
+ */
+LoyaltyRuleBook *
+loyalty_source_book(LoyaltySource *source)
+{
+	if (source->book == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(loyalty_config()->context);
+
+		source->book = loyalty_compile_rules(source->program, source->name, source->header, source->lines);
+		MemoryContextSwitchTo(old);
+	}
+	return source->book;
+}
+
+/*
+ * Columns of a row that conditions read, as SQL.
+ */
+static List *
+book_columns(LoyaltySource *source, LoyaltySpace space, const char *alias)
+{
+	LoyaltyRuleBook *book = loyalty_source_book(source);
+	int			n = space == SPACE_INVOICE ? book->ninvoice : book->nline;
+	int		   *numbers = space == SPACE_INVOICE ? book->invoice : book->line;
+	List	   *columns = NIL;
+
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltySpaceColumn *column = &book->spaces->columns[space][numbers[i]];
+		char	   *sql = psprintf("%s.%s", alias, quote_identifier(column->name));
+
+		/* conditions know a domain by the type below it */
+		if (get_atttype(book->spaces->tables[space], column->attnum) != column->type)
+			sql = psprintf("%s::%s", sql, format_type_with_typemod(column->type, column->typmod));
+		columns = lappend(columns, sql);
+	}
+	return columns;
+}
+
 static const char *
 sql_of(LoyaltySource *source, LoyaltyItem item, const char *otherwise)
 {
@@ -365,13 +408,15 @@ loyalty_fact_columns(LoyaltySource *source)
 	columns = lappend(columns, (char *) sql_of(source, ITEM_PAID, "NULL::pg_catalog.numeric"));
 	columns = lappend(columns, (char *) sql_of(source, ITEM_CHANNEL, "NULL::pg_catalog.text"));
 	columns = lappend(columns, (char *) sql_of(source, ITEM_ENROL, "NULL::pg_catalog.bool"));
+	columns = lappend(columns, (char *) sql_of(source, ITEM_BIRTHDAY, "NULL::pg_catalog.date"));
+	columns = lappend(columns, (char *) sql_of(source, ITEM_MEMBER_ATTRIBUTES, "NULL::pg_catalog.jsonb"));
 	e = source->expr[ITEM_CUSTOMER];
 	for (int i = 0; i < e->nparts; i++)
 		columns = lappend(columns, e->parts[i]);
 	e = source->expr[ITEM_RETURN_OF];
 	for (int i = 0; e != NULL && i < e->nparts; i++)
 		columns = lappend(columns, e->parts[i]);
-	return columns;
+	return list_concat(columns, book_columns(source, SPACE_INVOICE, "r"));
 }
 
 static void
@@ -493,13 +538,16 @@ loyalty_compile_source(LoyaltySource *source)
 		resetStringInfo(&from);
 		resetStringInfo(&where);
 		append_parts(&select, parent->parts, parent->nparts);
-		appendStringInfo(&select, ", %s, %s, %s, %s, %s, COALESCE(%s, false)",
+		appendStringInfo(&select, ", %s, %s, %s, %s, %s, COALESCE(%s, false), %s, %s, %s",
 						 sql_of(source, ITEM_LINE_PRODUCT, "NULL::pg_catalog.text"),
 						 sql_of(source, ITEM_LINE_CATEGORY, "NULL::pg_catalog.jsonb"),
 						 sql_of(source, ITEM_LINE_QTY, "NULL::pg_catalog.numeric"),
 						 sql_of(source, ITEM_LINE_AMOUNT, "NULL::pg_catalog.numeric"),
 						 sql_of(source, ITEM_LINE_COST, "NULL::pg_catalog.numeric"),
-						 sql_of(source, ITEM_LINE_FILTER, "true"));
+						 sql_of(source, ITEM_LINE_FILTER, "true"),
+						 sql_of(source, ITEM_LINE_LAUNCHED_ON, "NULL::pg_catalog.date"),
+						 sql_of(source, ITEM_LINE_STOCK, "NULL::pg_catalog.numeric"),
+						 sql_of(source, ITEM_LINE_ATTRIBUTES, "NULL::pg_catalog.jsonb"));
 		appendStringInfoString(&select, ", ");
 		append_parts(&select, line_key->parts, line_key->nparts);
 		if (line_return != NULL)
@@ -507,6 +555,8 @@ loyalty_compile_source(LoyaltySource *source)
 			appendStringInfoString(&select, ", ");
 			append_parts(&select, line_return->parts, line_return->nparts);
 		}
+		foreach(lc, book_columns(source, SPACE_LINE, "l"))
+			appendStringInfo(&select, ", %s", (char *) lfirst(lc));
 		if (joined)
 		{
 			appendStringInfo(&from, " JOIN %s AS r ON ", header);

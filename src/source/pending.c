@@ -35,6 +35,7 @@ typedef struct LogRecord
 	uint32		map_id;
 	int32		previous;		/* older record of the document, -1 for none */
 	bool		touched;		/* false: evaluated */
+	bool		again;			/* evaluated, but to be looked at once more at the end */
 	bool		fresh;
 	bool		line_only;
 } LogRecord;
@@ -78,6 +79,7 @@ static LogRecord *records = NULL;
 static int	nrecords = 0;
 static int	records_size = 0;
 static int	ntouched = 0;
+static int	nagain = 0;			/* records marked so, newest of their document or not */
 static LogMark *marks = NULL;
 static int	nmarks = 0;
 static int	marks_size = 0;
@@ -132,7 +134,7 @@ loyalty_forget_touched(void)
 	marks = NULL;
 	arena = NULL;
 	arena_left = 0;
-	nrecords = ntouched = nmarks = 0;
+	nrecords = ntouched = nagain = nmarks = 0;
 }
 
 static void
@@ -170,6 +172,7 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	record->map_id = map_id;
 	record->previous = entry->newest;
 	record->touched = touched;
+	record->again = false;
 	record->fresh = fresh;
 	entry->newest = nrecords++;
 	ntouched += (int) touched - (int) was;
@@ -228,7 +231,8 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	if (row != NULL)
 		row = arena_copy(row, row->t_len);
 	/* the first version the transaction found is the one the books may know */
-	if (kind != TOUCH_LINE && last != NULL && last->touched && last->old != NULL && last->map_id == map_id)
+	if (kind != TOUCH_LINE && last != NULL && (last->touched || last->again) &&
+		last->old != NULL && last->map_id == map_id)
 		old = last->old;
 	else if (old != NULL)
 		old = arena_copy(old, old->t_len);
@@ -288,7 +292,7 @@ loyalty_take_touched(int32 source_id, int *n)
 		records_size = 64;
 		records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
 		nrecords = 0;
-		ntouched = 0;
+		ntouched = nagain = 0;
 	}
 	else
 		for (int i = 0; i < upto; i++)
@@ -300,6 +304,61 @@ loyalty_take_touched(int32 source_id, int *n)
 					append(entry, NULL, NULL, 0, false, false, false);
 			}
 	return result;
+}
+
+/*
+ * Somebody may yet book a version of this document that the transaction has
+ * changed, without meeting us at a lock: it was evaluated, but is due once
+ * more at the end.
+ */
+void
+loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old, uint32 map_id,
+					bool line_only)
+{
+	int			length = strlen(key);
+	DocumentKey *probe = palloc(offsetof(DocumentKey, text) + length + 1);
+	NewestEntry *entry;
+	bool		found;
+
+	probe->source_id = source_id;
+	probe->length = length;
+	memcpy(probe->text, key, length + 1);
+	entry = newest_insert(newest, probe, &found);
+	if (!found)
+	{
+		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
+		entry->newest = -1;
+	}
+	pfree(probe);
+	/* touched meanwhile: it is due anyway */
+	if (entry->newest >= 0 && records[entry->newest].touched)
+		return;
+	append(entry, row, old, map_id, false, false, line_only);
+	records[entry->newest].again = true;
+	nagain++;
+}
+
+/*
+ * The transaction ends: what is to be looked at once more is touched.
+ */
+void
+loyalty_recall_touched(void)
+{
+	int			upto = nrecords;
+
+	if (nagain == 0)
+		return;
+	for (int i = 0; i < upto; i++)
+	{
+		LogRecord  *record = &records[i];
+		NewestEntry *entry;
+
+		if (!record->again)
+			continue;
+		entry = newest_lookup(newest, record->key);
+		if (entry->newest == i)
+			append(entry, record->row, record->old, record->map_id, true, false, record->line_only);
+	}
 }
 
 /*
@@ -321,6 +380,7 @@ loyalty_touched_subabort(int level)
 			entry->newest = record->previous;
 			now = entry->newest >= 0 && records[entry->newest].touched;
 			ntouched += (int) now - (int) record->touched;
+			nagain -= (int) record->again;
 		}
 	}
 }

@@ -36,6 +36,8 @@ typedef enum LoyaltyItem
 	ITEM_VOID,
 	ITEM_CHANNEL,
 	ITEM_ENROL,
+	ITEM_BIRTHDAY,
+	ITEM_MEMBER_ATTRIBUTES,
 	ITEM_LINE_PARENT,
 	ITEM_LINE_KEY,
 	ITEM_LINE_FILTER,
@@ -44,6 +46,9 @@ typedef enum LoyaltyItem
 	ITEM_LINE_QTY,
 	ITEM_LINE_AMOUNT,
 	ITEM_LINE_COST,
+	ITEM_LINE_LAUNCHED_ON,
+	ITEM_LINE_STOCK,
+	ITEM_LINE_ATTRIBUTES,
 	ITEM_LINE_RETURN_OF
 } LoyaltyItem;
 
@@ -98,8 +103,10 @@ typedef struct LoyaltySource
 	LoyaltyUnlinked unlinked;
 	char	   *search_path;
 	bool		has_returns;	/* some source's returns may point at this one */
+	bool		has_line_returns;	/* ... at its lines */
 
 	/* compiled on first use */
+	LoyaltyRuleBook *book;
 	LoyaltyExpression *expr[LOYALTY_NITEMS];
 	char	   *header_sql;		/* facts of documents, by key */
 	char	   *lines_sql;		/* facts of their lines, by key of the document */
@@ -131,11 +138,11 @@ typedef struct LoyaltyMap
 	int			ncolumns;		/* mapped columns to compare */
 	AttrNumber *columns;
 	bool		direct;			/* header facts can be read off the columns */
-	TupleDesc	projection;		/* those columns, as kept by the log */
+	TupleDesc	projection;		/* those columns, as kept by the log; with slot */
 	ExprContext *econtext;
 	int			nfacts;
-	ExprState **facts;			/* compiled header facts, when direct */
-	TupleTableSlot *slot;		/* full-width row for facts */
+	ExprState **facts;			/* compiled header facts; NULL: not from the columns */
+	TupleTableSlot *slot;		/* full-width row for facts; NULL: none can be told */
 } LoyaltyMap;
 
 /* columns of header_sql after the key, and of LoyaltyMap.facts */
@@ -151,7 +158,9 @@ typedef enum LoyaltyFactColumn
 	FACT_PAID,
 	FACT_CHANNEL,
 	FACT_ENROL,
-	FACT_CUSTOMER				/* and its further parts, then return_of's */
+	FACT_BIRTHDAY,
+	FACT_ATTRIBUTES,
+	FACT_CUSTOMER				/* and its further parts, then return_of's, then what rules read */
 } LoyaltyFactColumn;
 
 /* columns of lines_sql after the parent's key */
@@ -163,7 +172,10 @@ typedef enum LoyaltyLineColumn
 	LINE_AMOUNT,
 	LINE_COST,
 	LINE_EARNS,
-	LINE_KEY					/* and its further parts, then line_return_of's */
+	LINE_LAUNCHED_ON,
+	LINE_STOCK,
+	LINE_ATTRIBUTES,
+	LINE_KEY					/* and its further parts, then line_return_of's, then what rules read */
 } LoyaltyLineColumn;
 
 /* how a statement touched a document */
@@ -207,6 +219,7 @@ extern const char *loyalty_item_name(LoyaltyItem item);
 extern char *loyalty_compose_key(char **parts, int nparts);
 extern char *loyalty_canonical_key(LoyaltySource *source, const char *key);
 extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
+extern LoyaltyRuleBook *loyalty_source_book(LoyaltySource *source);
 extern List *loyalty_fact_columns(LoyaltySource *source);
 
 /* expression.c */
@@ -216,7 +229,7 @@ extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const ch
 
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
-extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, bool **nulls);
+extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);
 extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */
@@ -224,6 +237,9 @@ extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kin
 						  MinimalTuple row, MinimalTuple old, uint32 map_id);
 extern int	loyalty_touched_count(void);
 extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
+extern void loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old,
+								uint32 map_id, bool line_only);
+extern void loyalty_recall_touched(void);
 extern void loyalty_forget_touched(void);
 extern void loyalty_touched_subabort(int level);
 extern void loyalty_touched_subcommit(int level);

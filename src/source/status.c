@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -14,9 +13,7 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "config.h"
 #include "errors.h"
@@ -33,41 +30,29 @@ static LoyaltyPlan plan_waiting = {
 	.nparams = 1, .types = {INT4OID}
 };
 
+static void
+compile(void *arg)
+{
+	LoyaltySource *source = arg;
+	LoyaltyIdentity save;
+	int			nest;
+
+	loyalty_become_reader(loyalty_source_owner(source), &save);
+	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
+	loyalty_compile_source(source);
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+}
+
 /*
  * Compile a source's mapping; NULL, or what is wrong with it.
  */
 static char *
 mapping_problem(LoyaltySource *source)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile problem = NULL;
+	ErrorData  *error = loyalty_attempt(compile, source, NULL, false);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		LoyaltyIdentity save;
-		int			nest;
-
-		loyalty_become_reader(loyalty_source_owner(source), &save);
-		nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
-		loyalty_compile_source(source);
-		loyalty_unpin_settings(nest);
-		loyalty_resume(&save);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		problem = CopyErrorData()->message;
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return problem;
+	return error == NULL ? NULL : error->message;
 }
 
 /*
@@ -106,6 +91,24 @@ relation_text(Oid relid)
 	if (name == NULL)
 		return NULL;
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), name);
+}
+
+/*
+ * Rules in force whose condition does not compile (any more), NULL if all do.
+ */
+static char *
+rule_problem(LoyaltySource *source)
+{
+	LoyaltyRuleBook *book = loyalty_source_book(source);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < book->ncodes; i++)
+		if (book->codes[i].error != NULL && !book->codes[i].elsewhere)
+			appendStringInfo(&text, "%srule \"%s\" %s: %s", text.len > 0 ? "; " : "", book->codes[i].rule->name,
+							 book->program->park_broken ? "parks documents" : "is skipped",
+							 book->codes[i].error->message);
+	return text.len > 0 ? text.data : NULL;
 }
 
 /*
@@ -155,6 +158,8 @@ loyalty_status(PG_FUNCTION_ARGS)
 		values[7] = loyalty_spi_datum(0, 2, &isnull);
 		if (problem == NULL && source->attached && !capturing)
 			problem = "a trigger is missing or disabled";
+		if (problem == NULL && source->attached)
+			problem = rule_problem(source);
 		nulls[8] = problem == NULL;
 		values[8] = problem == NULL ? (Datum) 0 : CStringGetTextDatum(problem);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -216,6 +221,58 @@ report_plan(ReturnSetInfo *rsinfo, const char *check, LoyaltySource *source, con
 		   psprintf("%s is read by an index", get_rel_name(table)));
 }
 
+typedef struct ReadWork
+{
+	ReturnSetInfo *rsinfo;
+	LoyaltySource *source;
+	int			limit;
+} ReadWork;
+
+/*
+ * Read recent documents through the mapping and report what came of it.
+ */
+static void
+read_recent(void *arg)
+{
+	ReturnSetInfo *rsinfo = ((ReadWork *) arg)->rsinfo;
+	LoyaltySource *source = ((ReadWork *) arg)->source;
+	List	   *found = loyalty_scan_documents(source, ((ReadWork *) arg)->limit);
+	LoyaltyDocument **docs = palloc(sizeof(LoyaltyDocument *) * (list_length(found) + 1));
+	ListCell   *lc;
+	int			guests = 0;
+	int			no_amount = 0;
+	int			empty = 0;
+	int			n = 0;
+
+	foreach(lc, found)
+	{
+		docs[n] = palloc0(sizeof(LoyaltyDocument));
+		docs[n]->source = source;
+		docs[n++]->key = ((LoyaltyFound *) lfirst(lc))->key;
+	}
+	loyalty_read_headers(docs, n, false);
+	loyalty_read_lines(docs, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (docs[i]->facts == NULL)
+			continue;
+		if (docs[i]->facts->customer == NULL)
+			guests++;
+		if (loyalty_num_sign(docs[i]->facts->gross) == 0)
+			no_amount++;
+		if (OidIsValid(source->lines) && docs[i]->facts->nlines == 0)
+			empty++;
+	}
+	report(rsinfo, "documents", true,
+		   psprintf("%d read: %d without a customer, %d without an amount, %d without lines",
+					n, guests, no_amount, empty));
+	report_plan(rsinfo, "header by key", source, source->header_sql,
+				source->expr[ITEM_KEY], source->header);
+	if (OidIsValid(source->lines))
+		report_plan(rsinfo, "lines by document", source, source->lines_sql,
+					source->expr[ITEM_LINE_PARENT], source->lines);
+}
+
 /*
  * check_source(source text, n integer) -> setof (check_name, ok, detail)
  */
@@ -223,12 +280,7 @@ Datum
 loyalty_check_source(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
 	LoyaltySource *source;
-	LoyaltyDocument **docs;
-	List	   *found;
-	ListCell   *lc;
 	char	   *problem;
 	int			limit = PG_GETARG_INT32(1);
 	LoyaltyIdentity save;
@@ -250,58 +302,13 @@ loyalty_check_source(PG_FUNCTION_ARGS)
 	report(rsinfo, "mapping", problem == NULL, problem == NULL ? "every expression compiles" : problem);
 	if (problem == NULL)
 	{
-		/* whatever reading does or raises, it is undone */
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			int			guests = 0;
-			int			no_amount = 0;
-			int			empty = 0;
-			int			n = 0;
+		ReadWork	w = {rsinfo, source, limit};
+		ErrorData  *error;
 
-			found = loyalty_scan_documents(source, limit);
-			docs = palloc(sizeof(LoyaltyDocument *) * (list_length(found) + 1));
-			foreach(lc, found)
-			{
-				docs[n] = palloc0(sizeof(LoyaltyDocument));
-				docs[n]->source = source;
-				docs[n++]->key = ((LoyaltyFound *) lfirst(lc))->key;
-			}
-			loyalty_read_headers(docs, n, false);
-			loyalty_read_lines(docs, n);
-			for (int i = 0; i < n; i++)
-			{
-				if (docs[i]->facts == NULL)
-					continue;
-				if (docs[i]->facts->customer == NULL)
-					guests++;
-				if (loyalty_num_sign(docs[i]->facts->gross) == 0)
-					no_amount++;
-				if (OidIsValid(source->lines) && docs[i]->facts->nlines == 0)
-					empty++;
-			}
-			report(rsinfo, "documents", true,
-				   psprintf("%d read: %d without a customer, %d without an amount, %d without lines",
-							n, guests, no_amount, empty));
-			report_plan(rsinfo, "header by key", source, source->header_sql,
-						source->expr[ITEM_KEY], source->header);
-			if (OidIsValid(source->lines))
-				report_plan(rsinfo, "lines by document", source, source->lines_sql,
-							source->expr[ITEM_LINE_PARENT], source->lines);
-		}
-		PG_CATCH();
-		{
-			MemoryContextSwitchTo(context);
-			problem = CopyErrorData()->message;
-			FlushErrorState();
-		}
-		PG_END_TRY();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (problem != NULL)
-			report(rsinfo, "documents", false, problem);
+		/* whatever reading does or raises, it is undone */
+		error = loyalty_attempt(read_recent, &w, NULL, true);
+		if (error != NULL)
+			report(rsinfo, "documents", false, error->message);
 	}
 	SPI_finish();
 	loyalty_resume(&save);

@@ -19,6 +19,8 @@ CREATE TABLE loyalty.program (
 	negative        text NOT NULL DEFAULT 'debt' CHECK (negative IN ('debt', 'write_off')),
 	enrolment       text NOT NULL DEFAULT 'automatic' CHECK (enrolment IN ('automatic', 'explicit')),
 	companies       text[],
+	stacking        text NOT NULL DEFAULT 'multiply' CHECK (stacking IN ('multiply', 'max', 'add')),
+	broken_rule     text NOT NULL DEFAULT 'skip' CHECK (broken_rule IN ('skip', 'park')),
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	CHECK (valid_from <= valid_to)
@@ -35,6 +37,8 @@ COMMENT ON COLUMN loyalty.program.crossing IS 'whether the document that crosses
 COMMENT ON COLUMN loyalty.program.negative IS 'points taken back that are no longer there become a debt, or are written off';
 COMMENT ON COLUMN loyalty.program.enrolment IS 'automatic: the first document makes a customer a member; explicit: only enrol() does';
 COMMENT ON COLUMN loyalty.program.companies IS 'companies whose documents count; NULL for all';
+COMMENT ON COLUMN loyalty.program.stacking IS 'how factors of several multipliers and the tier combine: multiply (2 and 1.5: 3), max (2) or add (2.5)';
+COMMENT ON COLUMN loyalty.program.broken_rule IS 'a rule whose condition does not compile any more is skipped, or parks documents';
 COMMENT ON COLUMN loyalty.program.valid_from IS 'first day (programme time) whose documents count';
 COMMENT ON COLUMN loyalty.program.valid_to IS 'last day (programme time) whose documents count';
 
@@ -59,32 +63,81 @@ CREATE TABLE loyalty.rule (
 	program_id      integer NOT NULL,
 	name            text NOT NULL,
 	version         integer NOT NULL DEFAULT 1,
-	points          numeric NOT NULL CHECK (points >= 0 AND points < 'Infinity'),
-	per_amount      numeric NOT NULL CHECK (per_amount > 0 AND per_amount < 'Infinity'),
+	kind            text NOT NULL DEFAULT 'amount'
+		CHECK (kind IN ('amount', 'unit', 'bonus', 'multiplier', 'exclusion', 'cap')),
+	points          numeric CHECK (points >= 0 AND points < 'Infinity'),
+	per_amount      numeric CHECK (per_amount > 0 AND per_amount < 'Infinity'),
+	factor          numeric CHECK (factor >= 0 AND factor < 'Infinity'),
 	mode            text NOT NULL DEFAULT 'proportional' CHECK (mode IN ('proportional', 'step')),
 	applies_to      text NOT NULL DEFAULT 'document' CHECK (applies_to IN ('document', 'line')),
+	multiplied      boolean NOT NULL DEFAULT true,
+	condition       text,
+	source          text,
+	exclusive_group text,
+	priority        integer NOT NULL DEFAULT 0,
+	cap_document    numeric(18,2) CHECK (cap_document >= 0),
+	cap_day         numeric(18,2) CHECK (cap_day >= 0),
+	cap_week        numeric(18,2) CHECK (cap_week >= 0),
+	cap_month       numeric(18,2) CHECK (cap_month >= 0),
+	cap_year        numeric(18,2) CHECK (cap_year >= 0),
+	cap_lifetime    numeric(18,2) CHECK (cap_lifetime >= 0),
+	budget          numeric(18,2) CHECK (budget >= 0),
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	is_current      boolean NOT NULL DEFAULT true,
 	changed_at      timestamptz NOT NULL DEFAULT now(),
 	changed_by      text NOT NULL DEFAULT session_user,
+	ended_at        timestamptz,
+	ended_by        text,
 	UNIQUE (program_id, name, version),
-	CHECK (valid_from <= valid_to)
+	CHECK (valid_from <= valid_to),
+	CHECK (CASE kind WHEN 'multiplier' THEN factor IS NOT NULL AND points IS NULL
+		WHEN 'exclusion' THEN points IS NULL AND factor IS NULL
+		WHEN 'cap' THEN points IS NULL AND factor IS NULL
+		ELSE points IS NOT NULL AND factor IS NULL END),
+	CHECK ((kind IN ('amount', 'unit')) = (per_amount IS NOT NULL))
 );
 COMMENT ON TABLE loyalty.rule IS 'earning rules, one row per version; a booked document keeps the versions it was booked with';
 COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
 COMMENT ON COLUMN loyalty.rule.program_id IS 'programme the rule belongs to';
 COMMENT ON COLUMN loyalty.rule.name IS 'name of the rule';
 COMMENT ON COLUMN loyalty.rule.version IS 'version of the rule, counted from 1';
-COMMENT ON COLUMN loyalty.rule.points IS 'points given per per_amount';
-COMMENT ON COLUMN loyalty.rule.per_amount IS 'amount of money that gives the points: 1 point per 300 is points 1, per_amount 300';
+COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give';
+COMMENT ON COLUMN loyalty.rule.points IS 'points given per per_amount, or once by a bonus';
+COMMENT ON COLUMN loyalty.rule.per_amount IS 'amount of money, or number of units, that gives the points: 1 point per 300 is points 1, per_amount 300';
+COMMENT ON COLUMN loyalty.rule.factor IS 'factor of a multiplier; how several combine is the programme''s stacking';
 COMMENT ON COLUMN loyalty.rule.mode IS 'proportional: every part of per_amount counts; step: only whole multiples do';
-COMMENT ON COLUMN loyalty.rule.applies_to IS 'whether the amount is the document''s or each line''s';
+COMMENT ON COLUMN loyalty.rule.applies_to IS 'whether the amount is the document''s or each line''s; a bonus for each line or once';
+COMMENT ON COLUMN loyalty.rule.multiplied IS 'whether the tier''s rate and multipliers apply to its points';
+COMMENT ON COLUMN loyalty.rule.condition IS 'SQL condition over invoice, line, document and member; NULL: always. If it looks at the line, the rule is for those lines it holds for';
+COMMENT ON COLUMN loyalty.rule.source IS 'the only source whose documents it is for; NULL: all that have the columns it names';
+COMMENT ON COLUMN loyalty.rule.exclusive_group IS 'of the rules of a group that hold, only the one with the highest priority counts';
+COMMENT ON COLUMN loyalty.rule.priority IS 'higher comes first';
+COMMENT ON COLUMN loyalty.rule.cap_document IS 'most points the rule gives for one document';
+COMMENT ON COLUMN loyalty.rule.cap_day IS 'most points the rule gives a member in one day (programme time)';
+COMMENT ON COLUMN loyalty.rule.cap_week IS 'most points the rule gives a member in one week, Monday to Sunday';
+COMMENT ON COLUMN loyalty.rule.cap_month IS 'most points the rule gives a member in one calendar month';
+COMMENT ON COLUMN loyalty.rule.cap_year IS 'most points the rule gives a member in one calendar year';
+COMMENT ON COLUMN loyalty.rule.cap_lifetime IS 'most points the rule gives a member at all';
+COMMENT ON COLUMN loyalty.rule.budget IS 'most points the rule gives to all members together; loyalty.budget has what is used';
 COMMENT ON COLUMN loyalty.rule.valid_from IS 'first document date (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.valid_to IS 'last document date (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.is_current IS 'whether this version is used for documents evaluated from now on';
 COMMENT ON COLUMN loyalty.rule.changed_at IS 'when this version was written';
 COMMENT ON COLUMN loyalty.rule.changed_by IS 'role that wrote this version';
+COMMENT ON COLUMN loyalty.rule.ended_at IS 'when it was taken out of force, by a new version or end_rule()';
+COMMENT ON COLUMN loyalty.rule.ended_by IS 'role that did so';
+
+CREATE TABLE loyalty.category (
+	program_id      integer NOT NULL,
+	category        text NOT NULL,
+	parent          text NOT NULL CHECK (parent <> category),
+	PRIMARY KEY (program_id, category)
+);
+COMMENT ON TABLE loyalty.category IS 'the tree of product categories, where a programme has one: line.categories has a line''s category and all above it';
+COMMENT ON COLUMN loyalty.category.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.category.category IS 'category, as lines name it';
+COMMENT ON COLUMN loyalty.category.parent IS 'category above it';
 
 CREATE TABLE loyalty.source (
 	source_id       integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -109,6 +162,8 @@ CREATE TABLE loyalty.source (
 	void            text,
 	channel         text,
 	enrol           text,
+	birthday        text,
+	member_attributes text,
 	line_parent     text,
 	line_key        text,
 	line_filter     text,
@@ -117,6 +172,9 @@ CREATE TABLE loyalty.source (
 	line_qty        text,
 	line_amount     text,
 	line_cost       text,
+	line_launched_on text,
+	line_stock      text,
+	line_attributes text,
 	line_return_of  text,
 	evaluate        text NOT NULL DEFAULT 'commit' CHECK (evaluate IN ('commit', 'statement', 'queue')),
 	on_error        text NOT NULL DEFAULT 'park' CHECK (on_error IN ('park', 'raise')),
@@ -146,6 +204,8 @@ COMMENT ON COLUMN loyalty.source.return_source IS 'source of the returned docume
 COMMENT ON COLUMN loyalty.source.void IS 'boolean: the document was cancelled';
 COMMENT ON COLUMN loyalty.source.channel IS 'sales channel';
 COMMENT ON COLUMN loyalty.source.enrol IS 'boolean: this document may make its customer a member';
+COMMENT ON COLUMN loyalty.source.birthday IS 'date of birth of the customer, for conditions of rules';
+COMMENT ON COLUMN loyalty.source.member_attributes IS 'what else rules may know of the customer (json), for conditions';
 COMMENT ON COLUMN loyalty.source.line_parent IS 'key of the document the line belongs to';
 COMMENT ON COLUMN loyalty.source.line_key IS 'key of the line';
 COMMENT ON COLUMN loyalty.source.line_filter IS 'boolean: the line earns';
@@ -154,6 +214,9 @@ COMMENT ON COLUMN loyalty.source.line_category IS 'category or categories of the
 COMMENT ON COLUMN loyalty.source.line_qty IS 'quantity of the line';
 COMMENT ON COLUMN loyalty.source.line_amount IS 'amount of the line, in the document''s currency';
 COMMENT ON COLUMN loyalty.source.line_cost IS 'cost of the line, in the document''s currency';
+COMMENT ON COLUMN loyalty.source.line_launched_on IS 'day the product came on the market, for conditions of rules';
+COMMENT ON COLUMN loyalty.source.line_stock IS 'stock of the product, for conditions of rules';
+COMMENT ON COLUMN loyalty.source.line_attributes IS 'what else rules may know of the product (json), for conditions';
 COMMENT ON COLUMN loyalty.source.line_return_of IS 'key of the line that is returned';
 COMMENT ON COLUMN loyalty.source.evaluate IS 'when documents are evaluated: commit, statement or queue';
 COMMENT ON COLUMN loyalty.source.on_error IS 'what a failing evaluation does: park the document or raise the error';
@@ -166,9 +229,12 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lo
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.rule
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.category
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.source
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 ALTER TABLE loyalty.program ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.tier ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.rule ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE loyalty.category ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.source ENABLE ALWAYS TRIGGER config_changed;

@@ -17,6 +17,7 @@ CREATE TABLE loyalty.member (
 	qualifying      numeric NOT NULL DEFAULT 0,
 	carry           numeric[],
 	last_seq        bigint NOT NULL DEFAULT 0,
+	lots_through    bigint NOT NULL DEFAULT 0,
 	held            numeric(18,2) NOT NULL DEFAULT 0,
 	merged_into     bigint
 ) WITH (fillfactor = 70);
@@ -31,6 +32,7 @@ COMMENT ON COLUMN loyalty.member.debt IS 'points taken back that had been spent;
 COMMENT ON COLUMN loyalty.member.qualifying IS 'billed amount that counts for the tier, in the programme''s currency';
 COMMENT ON COLUMN loyalty.member.carry IS 'exact fraction of points not booked yet, as {numerator, denominator} (rounding_scope carry)';
 COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry';
+COMMENT ON COLUMN loyalty.member.lots_through IS 'entries up to this seq have their lots in stored_lot; later ones are lots as they were earned';
 COMMENT ON COLUMN loyalty.member.held IS 'points reserved by holds that are neither captured nor released, expired ones included';
 COMMENT ON COLUMN loyalty.member.merged_into IS 'member who has this one''s points since their customers were merged; NULL for none';
 
@@ -53,6 +55,9 @@ CREATE TABLE loyalty.document (
 	tier_id         integer,
 	rate            numeric,
 	rules           integer[],
+	matches         jsonb,
+	seen            bigint[],
+	priced_at       timestamptz,
 	qualifying      numeric NOT NULL DEFAULT 0,
 	overcredited    numeric NOT NULL DEFAULT 0,
 	points          numeric(18,2) NOT NULL DEFAULT 0,
@@ -62,14 +67,15 @@ CREATE TABLE loyalty.document (
 	booked_at       timestamptz NOT NULL,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
+CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
 CREATE INDEX document_root ON loyalty.document (root_source_id, root_key) WHERE root_source_id <> 0;
 COMMENT ON TABLE loyalty.document IS
 'what was read from a document and what is booked for it; one row per document and family (a ticket that returns goods of two sales has two)';
 COMMENT ON COLUMN loyalty.document.source_id IS 'source the document comes from';
 COMMENT ON COLUMN loyalty.document.doc_key IS 'key of the document, as text';
 COMMENT ON COLUMN loyalty.document.member_id IS 'member whose points it moves';
-COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none';
-COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned; empty for none';
+COMMENT ON COLUMN loyalty.document.root_source_id IS 'source of the sale that is returned; 0 for none; negative: of the line that is returned, while that line is not there';
+COMMENT ON COLUMN loyalty.document.root_key IS 'key of the sale that is returned, or of the line; empty for none';
 COMMENT ON COLUMN loyalty.document.state IS 'booked, withdrawn (no longer posted, points taken back) or opening (known, earns nothing)';
 COMMENT ON COLUMN loyalty.document.kind IS 'sale or return';
 COMMENT ON COLUMN loyalty.document.occurred_at IS 'instant of the document';
@@ -82,7 +88,10 @@ COMMENT ON COLUMN loyalty.document.lines IS 'lines as they were read: key, produ
 COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the member just before this document';
 COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
-COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that gave its points';
+COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
+COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, or within caps: {rule, lines (counted from 0), while, allowed and given (points, where caps or a budget limit it)}';
+COMMENT ON COLUMN loyalty.document.seen IS 'columns of the ERP''s rows that conditions looked at, and their values, as hashes: if one changes, the document is priced again';
+COMMENT ON COLUMN loyalty.document.priced_at IS 'when its rules were chosen';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
 COMMENT ON COLUMN loyalty.document.overcredited IS 'returned amount beyond what was left of the sale; it moves nothing';
 COMMENT ON COLUMN loyalty.document.points IS 'points booked for the document, net';
@@ -118,7 +127,21 @@ COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the 
 COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row, or of the same redemption';
 COMMENT ON COLUMN loyalty.entry.key IS 'key of the call (redeem, adjust, transfer ...) that caused the entry; NULL for documents';
 
-CREATE TABLE loyalty.lot (
+CREATE TABLE loyalty.budget (
+	program_id      integer NOT NULL,
+	rule            text NOT NULL,
+	used            numeric(18,2) NOT NULL DEFAULT 0,
+	PRIMARY KEY (program_id, rule)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE loyalty.budget IS 'what rules with a budget have given so far';
+COMMENT ON COLUMN loyalty.budget.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.budget.rule IS 'name of the rule, in all its versions';
+COMMENT ON COLUMN loyalty.budget.used IS 'points given by it to documents that count';
+
+-- Most lots are only looked at when points are spent, taken back or expire, so
+-- they are written then, or some dozens at a time: until that moment an entry
+-- that earned points is its own lot.  loyalty.lot is what everybody reads.
+CREATE TABLE loyalty.stored_lot (
 	member_id       bigint NOT NULL,
 	is_open         boolean NOT NULL,
 	expires_on      date NOT NULL,
@@ -127,7 +150,23 @@ CREATE TABLE loyalty.lot (
 	remaining       numeric(18,2) NOT NULL,
 	PRIMARY KEY (member_id, is_open, expires_on, seq)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE loyalty.lot IS 'points that were earned together and expire together; a negative lot is a debt';
+COMMENT ON TABLE loyalty.stored_lot IS 'lots of the entries up to member.lots_through; read the view lot, which has all of them';
+COMMENT ON COLUMN loyalty.stored_lot.member_id IS 'member';
+COMMENT ON COLUMN loyalty.stored_lot.is_open IS 'whether anything remains';
+COMMENT ON COLUMN loyalty.stored_lot.expires_on IS 'last day (programme time) on which the points are valid; infinity for never';
+COMMENT ON COLUMN loyalty.stored_lot.seq IS 'entry that made the lot';
+COMMENT ON COLUMN loyalty.stored_lot.points IS 'points the lot was made with';
+COMMENT ON COLUMN loyalty.stored_lot.remaining IS 'points that are left';
+
+CREATE VIEW loyalty.lot WITH (security_invoker = true) AS
+	SELECT l.member_id, l.is_open, l.expires_on, l.seq, l.points, l.remaining
+	FROM loyalty.stored_lot l
+	UNION ALL
+	SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points
+	FROM loyalty.member m
+	JOIN loyalty.entry e ON e.member_id = m.member_id AND e.seq > m.lots_through
+	WHERE m.last_seq > m.lots_through AND e.expires_on IS NOT NULL;
+COMMENT ON VIEW loyalty.lot IS 'points that were earned together and expire together; a negative lot is a debt';
 COMMENT ON COLUMN loyalty.lot.member_id IS 'member';
 COMMENT ON COLUMN loyalty.lot.is_open IS 'whether anything remains';
 COMMENT ON COLUMN loyalty.lot.expires_on IS 'last day (programme time) on which the points are valid; infinity for never';
@@ -184,9 +223,13 @@ CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.entry
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.entry
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
-CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.lot
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.budget
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
-CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.lot
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.budget
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.stored_lot
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.stored_lot
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard();
 CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.allocation
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
@@ -200,7 +243,9 @@ ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.document ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.entry ENABLE ALWAYS TRIGGER guard_truncate;
-ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard;
-ALTER TABLE loyalty.lot ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.budget ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.budget ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard_truncate;

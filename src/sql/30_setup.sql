@@ -29,7 +29,9 @@ CREATE FUNCTION loyalty.create_program(
 	enrolment text DEFAULT 'automatic',
 	companies text[] DEFAULT NULL,
 	valid_from date DEFAULT '-infinity',
-	valid_to date DEFAULT 'infinity')
+	valid_to date DEFAULT 'infinity',
+	stacking text DEFAULT 'multiply',
+	broken_rule text DEFAULT 'skip')
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -52,17 +54,19 @@ BEGIN
 	PERFORM loyalty.check_choice('rounding_scope', rounding_scope, ARRAY['document', 'line', 'carry']);
 	PERFORM loyalty.check_choice('crossing', crossing, ARRAY['new', 'old']);
 	PERFORM loyalty.check_choice('negative', negative, ARRAY['debt', 'write_off']);
+	PERFORM loyalty.check_choice('stacking', stacking, ARRAY['multiply', 'max', 'add']);
+	PERFORM loyalty.check_choice('broken_rule', broken_rule, ARRAY['skip', 'park']);
 	PERFORM loyalty.check_choice('enrolment', enrolment, ARRAY['automatic', 'explicit']);
 	PERFORM loyalty.check_period(valid_from, valid_to);
 	INSERT INTO loyalty.program (name, time_zone, currency, point_unit, rounding, rounding_scope,
-			crossing, negative, enrolment, companies, valid_from, valid_to)
+			crossing, negative, enrolment, companies, valid_from, valid_to, stacking, broken_rule)
 		VALUES (name, v_zone, currency, point_unit, rounding, rounding_scope,
-			crossing, negative, enrolment, companies, valid_from, valid_to)
+			crossing, negative, enrolment, companies, valid_from, valid_to, stacking, broken_rule)
 		RETURNING program_id INTO v_id;
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.create_program(text, text, text, numeric, text, text, text, text, text, text[], date, date) IS
+COMMENT ON FUNCTION loyalty.create_program(text, text, text, numeric, text, text, text, text, text, text[], date, date, text, text) IS
 'creates a programme and returns its number; see the columns of loyalty.program for the settings';
 
 CREATE FUNCTION loyalty.check_choice(setting text, value text, choices text[]) RETURNS void
@@ -130,51 +134,3 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.set_tier(text, text, numeric, numeric) IS
 'creates or changes a tier: threshold (qualifying amount, reached with >=) and rate (factor on points earned)';
-
-CREATE FUNCTION loyalty.set_rule(
-	program text, name text, points numeric, per_amount numeric,
-	mode text DEFAULT 'proportional', applies_to text DEFAULT 'document',
-	valid_from date DEFAULT '-infinity', valid_to date DEFAULT 'infinity')
-RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	v_program integer := loyalty.program_id(program);
-	v_version integer;
-	v_id integer;
-BEGIN
-	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a rule needs a name' USING ERRCODE = '22023';
-	END IF;
-	PERFORM loyalty.check_number('points', points, false);
-	PERFORM loyalty.check_number('per_amount', per_amount, true);
-	PERFORM loyalty.check_choice('mode', mode, ARRAY['proportional', 'step']);
-	PERFORM loyalty.check_choice('applies_to', applies_to, ARRAY['document', 'line']);
-	PERFORM loyalty.check_period(valid_from, valid_to);
-	-- one writer at a time, so that versions count without gaps
-	LOCK TABLE loyalty.rule IN SHARE ROW EXCLUSIVE MODE;
-	SELECT coalesce(max(r.version), 0) + 1 INTO v_version
-		FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = set_rule.name;
-	UPDATE loyalty.rule r SET is_current = false
-		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current;
-	INSERT INTO loyalty.rule AS r (program_id, name, version, points, per_amount, mode, applies_to, valid_from, valid_to)
-		VALUES (v_program, name, v_version, points, per_amount, mode, applies_to, valid_from, valid_to)
-		RETURNING r.rule_id INTO v_id;
-	RETURN v_id;
-END
-$$;
-COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date) IS
-'creates a rule, or a new version of it: points per per_amount; documents that are booked keep their version';
-
-CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-	UPDATE loyalty.rule r SET is_current = false
-		WHERE r.program_id = loyalty.program_id(program) AND r.name = end_rule.name AND r.is_current;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'programme "%" has no rule "%" in force', program, name USING ERRCODE = 'LY001';
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION loyalty.end_rule(text, text) IS 'takes a rule out of force for documents evaluated from now on';

@@ -157,6 +157,19 @@ AS $$
 		JOIN loyalty.program p ON p.program_id = m.program_id
 		WHERE s.root_source_id = 0 AND p.rounding_scope <> 'carry' AND s.kind = 'sale'
 			AND s.points - s.written_off + r.points NOT BETWEEN 0 AND s.points - s.written_off
+	-- budgets: what rules gave to documents that count
+	UNION ALL
+	SELECT 'budget is not what its rule gave', NULL, format('rule %s of programme %s: used %s, given %s',
+				coalesce(b.rule, g.rule), coalesce(b.program_id, g.program_id), coalesce(b.used, 0), coalesce(g.given, 0))
+		FROM loyalty.budget b
+		FULL JOIN (SELECT r.program_id, r.name AS rule, sum((m ->> 'given')::numeric) AS given
+				FROM loyalty.document d
+				CROSS JOIN LATERAL jsonb_array_elements(d.matches) AS m
+				JOIN loyalty.rule r ON r.rule_id = (m ->> 'rule')::integer AND r.budget IS NOT NULL
+				WHERE d.state <> 'withdrawn' AND m ? 'given'
+				GROUP BY r.program_id, r.name) g
+			ON g.program_id = b.program_id AND g.rule = b.rule
+		WHERE coalesce(b.used, 0) <> coalesce(g.given, 0)
 	-- scope carry: what is booked plus what is carried is what was earned exactly
 	UNION ALL
 	SELECT 'carried remainder does not add up', m.member_id,

@@ -146,7 +146,7 @@ sub ledger
 
 	return sql_as($node, $db, $user, q{
 		SELECT 'member', m.* FROM loyalty.member m ORDER BY m.member_id;
-		SELECT 'document', to_jsonb(d) - 'booked_at' FROM loyalty.document d
+		SELECT 'document', to_jsonb(d) - 'booked_at' - 'priced_at' FROM loyalty.document d
 			ORDER BY d.source_id, d.doc_key, d.member_id, d.root_source_id, d.root_key;
 		SELECT 'entry', to_jsonb(e) - 'recorded_at' FROM loyalty.entry e ORDER BY e.member_id, e.seq;
 		SELECT 'lot', l.* FROM loyalty.lot l ORDER BY l.member_id, l.seq;

@@ -137,7 +137,7 @@ RESET ROLE;
 SELECT is_empty($$
 	SELECT r.rolname, c.oid::regclass FROM pg_class c, pg_roles r
 	WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'r'
-		AND c.relname IN ('member', 'document', 'entry', 'lot', 'allocation') AND r.rolname ~ '^loyalty_'
+		AND c.relname IN ('member', 'document', 'entry', 'stored_lot', 'allocation') AND r.rolname ~ '^loyalty_'
 		AND has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 $$, 'no role writes the books by hand');
 SELECT ok(NOT has_column_privilege('loyalty_bi', 'loyalty.member', 'customer', 'SELECT'), 'BI does not read who the members are');

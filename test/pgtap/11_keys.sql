@@ -115,6 +115,18 @@ SELECT is(loyalty.balance('keys', 'nul'), 0.00, 'and earns nothing');
 UPDATE shop.nullkey SET k = 1;
 SELECT is(loyalty.balance('keys', 'nul'), 5.00, 'until it has one');
 
+-- nor is a composite key with a part that is NULL; a link or customer like that is none
+CREATE TABLE shop.nullpair (company text, no integer, of_no integer, customer integer, total numeric);
+SELECT loyalty.attach('nullpair', 'keys', 'shop.nullpair', '(r.company, r.no)', '(r.company, r.customer)', '''2024-03-10''::date',
+	amount => 'r.total', return_of => '(r.company, r.of_no)', evaluate => 'statement') \gset
+INSERT INTO shop.nullpair VALUES ('acme', NULL, NULL, 1, 5), ('acme', NULL, NULL, 1, 6), ('acme', 1, NULL, NULL, 7);
+SELECT is((SELECT count(*) FROM shop.doc('nullpair', '(acme,1)')), 0::bigint, 'a guest of a company is a guest');
+SELECT is((SELECT count(*) FROM shop.document WHERE doc_key LIKE '(acme%'), 0::bigint, 'what has no number yet is no document');
+UPDATE shop.nullpair SET no = 2 WHERE total = 5;
+UPDATE shop.nullpair SET no = 3, of_no = 2, total = -2 WHERE total = 6;
+SELECT is(loyalty.balance('keys', '(acme,1)'), 3.00, 'numbered, one is a sale and the other returns goods of it');
+SELECT is_empty($$SELECT * FROM loyalty.verify('nullpair')$$, 'verify() finds the same');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

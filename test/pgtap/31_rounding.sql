@@ -98,6 +98,22 @@ INSERT INTO shop.sale (id, customer, total) VALUES (3200, 'small', 2);
 SELECT is(loyalty.balance('carry', 'small'), 4.00, 'two more complete the fourth');
 SELECT is_empty($$SELECT * FROM loyalty.verify('carry') WHERE doc_key::integer > 2000$$, 'verify agrees');
 
+-- the column's limit holds for sums as well, which the books write directly
+SELECT loyalty.create_program('big', time_zone => 'UTC') \gset
+SELECT loyalty.set_rule('big', 'base', 1, 1) \gset
+SELECT shop.attach('big', 'big', evaluate => 'statement') \gset
+SET LOCAL client_min_messages = error;
+INSERT INTO shop.invoice (id, customer, total) VALUES (1, 'big', 9999999999999999);
+INSERT INTO shop.invoice (id, customer, total) VALUES (2, 'big', 1), (3, 'huge', 1e40);
+SELECT is(loyalty.balance('big', 'big'), 9999999999999999.00, 'the largest number of points');
+SELECT is((SELECT string_agg(doc_key || ' ' || sqlstate || ' ' || message, ', ' ORDER BY doc_key) FROM shop.pending),
+	'2 22003 points out of range, 3 22003 points out of range', 'one more does not fit: it is parked');
+UPDATE shop.invoice SET total = 5 WHERE id = 1;
+DELETE FROM shop.invoice WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('big', 'big'), 6.00, 'and booked when there is room');
+SELECT is_empty($$SELECT * FROM shop.pending$$, 'nothing waits');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

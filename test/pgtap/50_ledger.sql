@@ -12,18 +12,18 @@ INSERT INTO shop.invoice (id, customer, total, at) VALUES (3, 'ann', -500, '2024
 INSERT INTO shop.invoice (id, customer, total, at) VALUES (4, 'ann', 20, '2024-03-20 12:00+00');
 
 -- nobody rewrites the books: not even a superuser who owns them
-SELECT isnt_empty(format('SELECT FROM loyalty.%I', t), t || ' has rows') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
-SELECT throws_ok(format('UPDATE loyalty.%I SET member_id = member_id', t), 'LY004', NULL, t || ' cannot be updated') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
-SELECT throws_ok(format('DELETE FROM loyalty.%I', t), 'LY004', NULL, t || ' cannot be deleted from') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
-SELECT throws_ok(format('TRUNCATE loyalty.%I', t), 'LY004', NULL, t || ' cannot be truncated') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
+SELECT isnt_empty(format('SELECT FROM loyalty.%I', t), t || ' has rows') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
+SELECT throws_ok(format('UPDATE loyalty.%I SET member_id = member_id', t), 'LY004', NULL, t || ' cannot be updated') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
+SELECT throws_ok(format('DELETE FROM loyalty.%I', t), 'LY004', NULL, t || ' cannot be deleted from') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
+SELECT throws_ok(format('TRUNCATE loyalty.%I', t), 'LY004', NULL, t || ' cannot be truncated') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
 SELECT throws_ok($$UPDATE loyalty.entry SET points = 1000000 WHERE kind = 'earn'$$, 'LY004', NULL, 'an entry''s points least of all');
 SELECT throws_ok($$UPDATE loyalty.member SET balance = 1000000$$, 'LY004', NULL, 'nor a balance');
 SELECT throws_ok($$INSERT INTO loyalty.member AS m SELECT * FROM loyalty.member ON CONFLICT (member_id) DO UPDATE SET balance = 1000000$$, 'LY004', NULL, 'also by ON CONFLICT');
-SELECT throws_ok($$MERGE INTO loyalty.lot l USING loyalty.member m ON l.member_id = m.member_id WHEN MATCHED THEN UPDATE SET remaining = 1000000$$, 'LY004', NULL, 'or MERGE');
+SELECT throws_ok($$MERGE INTO loyalty.stored_lot l USING loyalty.member m ON l.member_id = m.member_id WHEN MATCHED THEN UPDATE SET remaining = 1000000$$, 'LY004', NULL, 'or MERGE');
 SET LOCAL session_replication_role = replica;
-SELECT throws_ok(format('UPDATE loyalty.%I SET member_id = member_id', t), 'LY004', NULL, t || ' cannot be updated in replica mode') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
-SELECT throws_ok(format('DELETE FROM loyalty.%I', t), 'LY004', NULL, t || ' cannot be deleted from in replica mode') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
-SELECT throws_ok(format('TRUNCATE loyalty.%I', t), 'LY004', NULL, t || ' cannot be truncated in replica mode') FROM unnest('{member,document,entry,lot,allocation}'::text[]) t;
+SELECT throws_ok(format('UPDATE loyalty.%I SET member_id = member_id', t), 'LY004', NULL, t || ' cannot be updated in replica mode') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
+SELECT throws_ok(format('DELETE FROM loyalty.%I', t), 'LY004', NULL, t || ' cannot be deleted from in replica mode') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
+SELECT throws_ok(format('TRUNCATE loyalty.%I', t), 'LY004', NULL, t || ' cannot be truncated in replica mode') FROM unnest('{member,document,entry,stored_lot,allocation}'::text[]) t;
 SET LOCAL session_replication_role = origin;
 -- the engine itself is not in its own way afterwards
 INSERT INTO shop.invoice (id, customer, total, at) VALUES (5, 'ann', 1, '2024-03-21 12:00+00');
@@ -73,6 +73,21 @@ SELECT is((SELECT sum(points) FROM loyalty.statement('led', 'ann', '2024-02-01 0
 SELECT is_empty($$SELECT FROM loyalty.statement('led', 'nobody')$$, 'a stranger''s is empty');
 SELECT throws_ok($$SELECT * FROM loyalty.statement('nowhere', 'ann')$$, 'LY001', NULL, 'an unknown programme is an error');
 
+-- lots are stored when they are needed, or some dozens at a time
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (100, 'may', 5, '2024-01-01 12:00+00');
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (101, 'may', 6, '2024-01-02 12:00+00');
+SELECT is_empty($$SELECT FROM loyalty.stored_lot WHERE member_id = loyalty.member_id('led', 'may')$$, 'an entry is its own lot');
+SELECT results_eq($$SELECT seq, is_open, points::numeric, remaining::numeric FROM loyalty.lot WHERE member_id = loyalty.member_id('led', 'may') ORDER BY seq$$,
+	$$VALUES (1::bigint, true, 5::numeric, 5::numeric), (2, true, 6, 6)$$, 'and is read as one');
+UPDATE shop.invoice SET total = 4 WHERE id = 100;
+SELECT results_eq($$SELECT seq, is_open, points::numeric, remaining::numeric FROM loyalty.stored_lot WHERE member_id = loyalty.member_id('led', 'may') ORDER BY seq$$,
+	$$VALUES (1::bigint, true, 5::numeric, 4::numeric), (2, true, 6, 6)$$, 'until something is drawn from any of them');
+INSERT INTO shop.invoice (id, customer, total, at) SELECT 200 + n, 'may', n, '2024-02-01 12:00+00' FROM generate_series(1, 64) n;
+SELECT is((SELECT count(*) FROM loyalty.stored_lot WHERE member_id = loyalty.member_id('led', 'may')), 2::bigint, '64 more are lots of their own');
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (300, 'may', 7, '2024-02-02 12:00+00');
+SELECT is((SELECT count(*) FROM loyalty.stored_lot WHERE member_id = loyalty.member_id('led', 'may')), 67::bigint, 'one more and they are stored');
+SELECT is((SELECT sum(remaining) FROM loyalty.lot WHERE member_id = loyalty.member_id('led', 'may')), loyalty.balance('led', 'may'), 'none is lost, none counts twice');
+
 -- views
 SELECT is((SELECT mb.balance FROM loyalty.member_balance mb WHERE mb.customer = 'ann'), loyalty.balance('led', 'ann'), 'member_balance shows the balance');
 SELECT isnt_empty($$SELECT FROM loyalty.tier_ladder$$, 'tier_ladder shows the tiers');
@@ -88,7 +103,7 @@ BEGIN
 		ALTER TABLE loyalty.member DISABLE TRIGGER USER;
 		ALTER TABLE loyalty.document DISABLE TRIGGER USER;
 		ALTER TABLE loyalty.entry DISABLE TRIGGER USER;
-		ALTER TABLE loyalty.lot DISABLE TRIGGER USER;
+		ALTER TABLE loyalty.stored_lot DISABLE TRIGGER USER;
 		ALTER TABLE loyalty.allocation DISABLE TRIGGER USER;
 		FOREACH s IN ARRAY statements LOOP
 			EXECUTE s;
@@ -102,19 +117,22 @@ END
 $$;
 SELECT is_empty('SELECT * FROM loyalty.check()', 'nothing to be found before');
 SELECT shop.tamper('a balance that was raised', $$UPDATE loyalty.member SET balance = balance + 1$$);
-SELECT shop.tamper('a balance and its lot that were raised', $$UPDATE loyalty.member SET balance = balance + 1$$, $$UPDATE loyalty.lot SET remaining = remaining + 1 WHERE seq = 3$$);
+SELECT shop.tamper('a balance and its lot that were raised', $$UPDATE loyalty.member SET balance = balance + 1$$, $$UPDATE loyalty.stored_lot SET remaining = remaining + 1 WHERE seq = 3$$);
 SELECT shop.tamper('a debt that was forgiven', $$UPDATE loyalty.member SET debt = 0$$);
-SELECT shop.tamper('a lot with too much left', $$UPDATE loyalty.lot SET remaining = remaining + 1 WHERE seq = 3$$);
-SELECT shop.tamper('a lot made larger', $$UPDATE loyalty.lot SET points = points + 1, remaining = remaining + 1 WHERE seq = 3$$);
-SELECT shop.tamper('an open lot that is marked closed', $$UPDATE loyalty.lot SET is_open = false WHERE is_open$$);
+SELECT shop.tamper('a lot with too much left', $$UPDATE loyalty.stored_lot SET remaining = remaining + 1 WHERE seq = 3$$);
+SELECT shop.tamper('a lot made larger', $$UPDATE loyalty.stored_lot SET points = points + 1, remaining = remaining + 1 WHERE seq = 3$$);
+SELECT shop.tamper('an open lot that is marked closed', $$UPDATE loyalty.stored_lot SET is_open = false WHERE is_open$$);
 SELECT shop.tamper('an entry that was changed', $$UPDATE loyalty.entry SET points = points + 1 WHERE seq = 1$$);
 SELECT shop.tamper('an entry and a balance that were changed together', $$UPDATE loyalty.entry SET points = points + 1 WHERE seq = 5$$, $$UPDATE loyalty.member SET balance = balance + 1$$);
 SELECT shop.tamper('an entry that is gone', $$DELETE FROM loyalty.entry WHERE seq = 2$$);
 SELECT shop.tamper('the newest entry that is gone', $$DELETE FROM loyalty.entry e WHERE seq = (SELECT last_seq FROM loyalty.member m WHERE m.member_id = e.member_id)$$);
 SELECT shop.tamper('an entry of nobody', $$INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, source_id, doc_key) VALUES (42, 1, 'earn', 5, now(), now(), 1, '1')$$);
 SELECT shop.tamper('an entry that was slipped in', $$INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at) SELECT member_id, 99, 'earn', 5, now(), now() FROM loyalty.member WHERE customer = 'ann'$$);
-SELECT shop.tamper('a lot that was slipped in', $$INSERT INTO loyalty.lot SELECT member_id, true, 'infinity', 99, 5, 5 FROM loyalty.member WHERE customer = 'ann'$$);
-SELECT shop.tamper('a lot that is gone', $$DELETE FROM loyalty.lot WHERE seq = 3$$);
+SELECT shop.tamper('a lot that was slipped in', $$INSERT INTO loyalty.stored_lot SELECT member_id, true, 'infinity', 99, 5, 5 FROM loyalty.member WHERE customer = 'ann'$$);
+SELECT shop.tamper('a lot that is gone', $$DELETE FROM loyalty.stored_lot WHERE seq = 3$$);
+SELECT shop.tamper('lots that would count twice', $$UPDATE loyalty.member SET lots_through = 0$$);
+SELECT shop.tamper('lots that would not count', $$UPDATE loyalty.member SET last_seq = last_seq + 1, lots_through = last_seq + 1, balance = balance + 7$$,
+	$$INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on) SELECT member_id, last_seq, 'earn', 7, now(), now(), 'infinity' FROM loyalty.member$$);
 SELECT shop.tamper('an allocation that is gone', $$DELETE FROM loyalty.allocation$$);
 SELECT shop.tamper('an allocation that was changed', $$UPDATE loyalty.allocation SET points = points - 1$$);
 SELECT shop.tamper('a document''s points that were changed', $$UPDATE loyalty.document SET points = points + 1 WHERE doc_key = '1'$$);

@@ -364,6 +364,63 @@ sub op_pos_giveback
 	return item(ins_head($k));
 }
 
+# a return turns out to be of another sale, or of none; what hangs on it follows
+sub op_pos_relink
+{
+	my $r = pick(grep { $S->{doc}{$_}{total} < 0 } docs('pos'));
+	return () unless defined $r;
+	my $d = $S->{doc}{$r};
+	my @to = grep { $_ ne $r && $_ ne ($d->{link} // '') } pos_sales();
+	push @to, undef if defined $d->{link} && $W->{unl} && !returns_of($r);
+	return () unless @to;
+	$d->{link} = pick(@to);
+	return item('UPDATE {W}.pos SET of_no = ' . str($d->{link}) . ' WHERE no = ' . str($r) . ';');
+}
+
+# what was given back was given back on another return
+sub op_pos_giveback_relink
+{
+	return () if $without{giveback};
+	my $g = pick(grep { defined $S->{doc}{$_}{link} && $S->{doc}{$_}{total} > 0 } docs('pos'));
+	return () unless defined $g;
+	my $d = $S->{doc}{$g};
+	my $r = pick(grep { $_ ne $d->{link} && -$S->{doc}{$_}{total} >= $d->{total} } pos_returns());
+	return () unless defined $r;
+	$d->{link} = $r;
+	return item('UPDATE {W}.pos SET of_no = ' . str($r) . ' WHERE no = ' . str($g) . ';');
+}
+
+# a sale, its return and what is given back of that; then the return in the
+# middle changes its place
+sub op_pos_chain
+{
+	return () if $without{giveback};
+	my ($s, $other, $r, $g) = map { newkey('P') } 1 .. 4;
+	my $cust = pick(1, 2);
+	# large enough for every part of it to be worth points
+	make_pos($s, $cust, 60000 + cents())->{paid} = 0;
+	make_pos($other, pick(1, 2), 60000 + cents())->{paid} = 0;
+	my @it = (item(ins_head($s)), item(ins_head($other)));
+	make_pos($r, $cust, -int($S->{doc}{$s}{total} * pick(0.3, 0.6, 1)), $s);
+	make_pos($g, $cust, int(-$S->{doc}{$r}{total} * pick(0.3, 0.5, 1)), $r);
+	push @it, chance(0.7) ? (item(ins_head($r)), item(ins_head($g))) : (item(ins_head($g)), item(ins_head($r)));
+	for (1 .. pick(1, 1, 2))
+	{
+		my $how = pick('relink', 'relink', 'toggle', 'delete');
+		next if !$S->{doc}{$r} || ($how eq 'delete' && $without{gone});
+		if ($how eq 'relink')
+		{
+			$S->{doc}{$r}{link} = $S->{doc}{$r}{link} eq $s ? $other : $s;
+			push @it, item('UPDATE {W}.pos SET of_no = ' . str($S->{doc}{$r}{link}) . ' WHERE no = ' . str($r) . ';');
+		}
+		else
+		{
+			push @it, $how eq 'toggle' ? toggle($r) : item(del($r));
+		}
+	}
+	return @it;
+}
+
 sub make_crn
 {
 	my ($k, $cust, $link, @lines) = @_;
@@ -712,7 +769,8 @@ sub op_delete
 	return item(del($k)) unless @r;
 	# with all that hangs on it, or alone, so that its returns hang in the air
 	return item(del(shuffle(family($k)))) if chance(0.5) || $without{gone};
-	return () if !$W->{unl} || grep { !defined $S->{doc}{$_}{link} || returns_of($_) || $S->{doc}{$_}{total} > 0 } @r;
+	return () if !$W->{unl} || grep { !defined $S->{doc}{$_}{link} || returns_of($_)
+		|| ($S->{doc}{$_}{total} > 0 && !defined $S->{doc}{$k}{link}) } @r;
 	return item(del($k));
 }
 
@@ -795,6 +853,7 @@ my @ops = (
 	[ 9, \&op_crn_lines ], [ 8, \&op_crn_value ], [ 2, \&op_crn_thirds ], [ 4, \&op_crn_two ],
 	[ 4, \&op_crn_unlinked, 'unl' ], [ 4, \&op_return_first, 'unl' ], [ 3, \&op_refund_and_void ],
 	[ 8, \&op_pos, 'pos' ], [ 2, \&op_pos_several, 'pos' ], [ 6, \&op_pos_return, 'pos' ], [ 3, \&op_pos_giveback, 'pos' ],
+	[ 2, \&op_pos_relink, 'pos' ], [ 8, \&op_pos_chain, 'pos' ], [ 2, \&op_pos_giveback_relink, 'pos' ],
 	[ 3, \&op_pos_unlinked, 'pos', 'unl' ], [ 2, \&op_pos_return_first, 'pos', 'unl' ],
 	[ 7, \&op_edit_line ], [ 4, \&op_edit_total, 'pos' ], [ 2, \&op_edit_paid, 'paid' ], [ 2, \&op_edit_all ],
 	[ 3, \&op_date ], [ 10, \&op_toggle ], [ 3, \&op_reopen ], [ 2, \&op_company, 'pos' ],
@@ -1109,6 +1168,12 @@ for (my $from = 1; $from <= $histories; $from += $chunk)
 	printf "# played %d of %d histories\n", min($from + $chunk - 1, $histories), $histories;
 }
 
+# before a backfill of the same sources could mend anything
+my %wrong;
+rows("CALL loyalty.upkeep();\nDO 'BEGIN PERFORM rnd.load(); PERFORM rnd.compute(); END';");
+push @{ $wrong{ $_->[1] } }, $_ foreach rows('SELECT * FROM rnd.mismatches() ORDER BY 1, 2, 3, 4;');
+my %early = map { $_ => 1 } keys %wrong;
+
 foreach my $w (@worlds)
 {
 	srand($seed + ord($w->{w}));
@@ -1133,8 +1198,7 @@ my @unclear = rows('SELECT DISTINCT run, why FROM rnd.unclear();');
 result(!@unclear, 'the generator made histories for which the papers do not say what is right', map { "$_->[0]: $_->[1]" } @unclear[ 0 .. min(9, $#unclear) ]);
 
 # every run against the oracle
-my %wrong;
-push @{ $wrong{ $_->[1] } }, $_ foreach rows('SELECT * FROM rnd.mismatches() ORDER BY 1, 2, 3, 4;');
+push @{ $wrong{ $_->[1] } }, $_ foreach grep { !$early{ $_->[1] } } rows('SELECT * FROM rnd.mismatches() ORDER BY 1, 2, 3, 4;');
 foreach my $n (1 .. $histories)
 {
 	foreach my $variant (qw(a b c d e))

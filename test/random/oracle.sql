@@ -333,7 +333,7 @@ LANGUAGE sql STABLE AS $$
 	UNION SELECT rnd.run(d.key), 'a ticket of the wrong sign for its link'
 		FROM rnd.doc d LEFT JOIN rnd.doc o ON o.w = d.w AND o.src = 'pos' AND o.key = d.of_key
 		WHERE d.src = 'pos' AND d.of_key IS NOT NULL
-			AND (d.total > 0 AND coalesce(o.total >= 0 OR o.of_key IS NULL OR o.total + d.total > 0, true)
+			AND (d.total > 0 AND o.key IS NOT NULL AND coalesce(o.total >= 0 OR o.of_key IS NULL OR o.total + d.total > 0, true)
 				OR d.total < 0 AND (o.total < 0 OR o.of_key IS NOT NULL))
 	UNION SELECT rnd.run(d.key), 'the returned document is itself negative'
 		FROM rnd.piece p JOIN rnd.doc d ON d.w = p.w AND d.src = p.root_src AND d.key = p.root_key

@@ -133,7 +133,7 @@ foreach my $role ('loyalty_clerk', 'loyalty_bi', 'loyalty_erp', 'loyalty_manager
 {
 	is( $node->safe_psql('postgres', qq{SELECT c.oid::regclass FROM pg_class c
 			WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'p')
-				AND c.relname IN ('member', 'document', 'entry', 'lot', 'allocation')
+				AND c.relname IN ('member', 'document', 'entry', 'stored_lot', 'allocation')
 				AND has_table_privilege('$role', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')}),
 		'', "$role may not write into the books");
 }
@@ -167,7 +167,7 @@ refused('erp', q{UPDATE loyalty.member SET balance = 1000}, qr/permission denied
 foreach my $sql (
 	'UPDATE loyalty.entry SET points = points + 1', 'DELETE FROM loyalty.entry',
 	'TRUNCATE loyalty.entry', 'UPDATE loyalty.member SET balance = 1000',
-	'DELETE FROM loyalty.document', 'DELETE FROM loyalty.lot', 'TRUNCATE loyalty.allocation, loyalty.lot',
+	'DELETE FROM loyalty.document', 'DELETE FROM loyalty.member', 'TRUNCATE loyalty.allocation, loyalty.stored_lot',
 	'SET session_replication_role = replica; UPDATE loyalty.entry SET points = points + 1',
 	'SET session_replication_role = replica; TRUNCATE loyalty.member')
 {

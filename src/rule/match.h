@@ -1,0 +1,38 @@
+/*
+ * match.h
+ *	  Which rules hold for a document, and how that is frozen with it.
+ */
+#ifndef LOYALTY_MATCH_H
+#define LOYALTY_MATCH_H
+
+#include "utils/jsonb.h"
+
+#include "fact/fact.h"
+#include "rule/rule.h"
+
+/* a document as conditions see it */
+typedef struct LoyaltyQuestion
+{
+	LoyaltySource *source;		/* NULL for a basket that is only asked about */
+	const char *key;
+	LoyaltyFacts *facts;
+	LoyaltyClaim *claim;		/* the part that earns */
+	const char *customer;
+	LoyaltyTier *tier;			/* at which it earns, NULL below the first */
+	DateADT		joined_on;
+	LoyaltyFigures *figures;	/* of the purchases before it, NULL if nobody asks */
+} LoyaltyQuestion;
+
+extern List *loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *question, List *kept, TimestampTz as_of);
+extern int	loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen);
+extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow);
+extern List *loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen);
+extern List *loyalty_given(List *matches);
+extern List *loyalty_copy_given(List *given);
+extern bool loyalty_same_given(List *a, List *b);
+extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);
+extern Jsonb *loyalty_freeze_matches(List *matches);
+extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,
+								  LoyaltyRational gross, LoyaltyBasis *basis);
+
+#endif							/* LOYALTY_MATCH_H */
