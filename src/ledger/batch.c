@@ -180,8 +180,8 @@ enrol(LoyaltyBatch *batch, int64 *missing, int nmissing)
 }
 
 /*
- * Lock members, whose ids are sorted, as the order of locking allows; tids
- * (or NULL) may say where they are.
+ * Lock members, whose ids are sorted, as the order of locking allows; tids, if
+ * given, says where they are.
  */
 LoyaltyMember *
 loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound)

@@ -55,7 +55,7 @@ limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Lis
 		if (!rule->capped)
 			continue;
 		match->limited = true;
-		match->allowed = loyalty_history_allowance(batch, member, part, rule);
+		match->allowed = loyalty_history_allowance(batch, loyalty_batch_member(batch, part->member_id), part, rule);
 		if (rule->has_budget)
 		{
 			Points		held = 0;
@@ -84,7 +84,7 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 
 	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
 	{
-		figures = loyalty_history_figures(batch, member, part);
+		figures = loyalty_history_figures(batch, loyalty_batch_member(batch, part->member_id), part);
 		q.figures = &figures;
 	}
 	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
@@ -168,7 +168,7 @@ freeze(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
 		ids[n++] = match->rule->id;
 	}
 	if (program->keeps_history)
-		loyalty_history_given(batch, member, part, loyalty_given(part->match_list));
+		loyalty_history_given(batch, loyalty_batch_member(batch, part->member_id), part, loyalty_given(part->match_list));
 	if (part->nrules != n || (n > 0 && memcmp(part->rules, ids, sizeof(int32) * n) != 0) ||
 		!same_jsonb(part->matches, frozen))
 		part->dirty = true;
@@ -521,10 +521,10 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
 	LoyaltyState state = doc->opening ? STATE_OPENING :
 		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
-	Numeric		paid = claim->paid;
 	int64	   *seen = NULL;
 	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
 	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
+	Numeric		paid = claim->paid;
 	bool		same;
 
 	/* a sale that says nothing of points was paid with what was redeemed for it */
@@ -536,8 +536,8 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
 		loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
-	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
 	part->claim = claim;
+	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
 	if (doc->force || seen_otherwise)
 		part->stale = true;
 	if (part->stale || !same)

@@ -137,8 +137,8 @@ typedef struct LoyaltyBatch
 	struct family_hash *families;
 	struct member_hash *members;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
-	List	   *redeemed;		/* of LoyaltyRedemption *, the same */
 	List	   *budgets;		/* taken, see budget.c */
+	List	   *redeemed;		/* of LoyaltyRedemption *, the same */
 	TimestampTz now;
 } LoyaltyBatch;
 
@@ -196,6 +196,22 @@ extern List *loyalty_sorted_returns(List *returns);
 /* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
 
+/* dependant.c */
+extern bool loyalty_add_dependants(LoyaltyBatch *batch);
+
+/* history.c */
+extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
+extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
+										LoyaltyRule *rule);
+extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
+extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* budget.c */
+extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
+extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
+extern void loyalty_write_budgets(LoyaltyBatch *batch);
+
 /* lots.c */
 
 /* a lot in hand */
@@ -217,8 +233,8 @@ typedef struct LoyaltyPosting
 	DateADT		today;			/* decides which lots are valid */
 	List	   *lots;			/* of LoyaltyLot * */
 	struct lot_hash *index;		/* by seq, once there are many */
-	bool		is_plain;		/* the entry is its lot */
 	bool		has_expired;	/* points were to go back to an expired lot */
+	bool		stored;			/* the member's lots are all in their table */
 } LoyaltyPosting;
 
 /* what an entry says beside its seq */
@@ -235,8 +251,9 @@ typedef struct LoyaltyEntry
 
 #define LOYALTY_ENTRY_NATTS 11
 
-extern void loyalty_posting_plain(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
 extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
+extern void loyalty_posting_lots(LoyaltyPosting *p);
+extern void loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
 extern bool loyalty_usable(LoyaltyLot *lot, DateADT today);
 extern List *loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n);
 extern LoyaltyLot *loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, Points points);
@@ -249,6 +266,11 @@ extern Points loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Po
 extern Points loyalty_spend(LoyaltyPosting *p, Points need);
 extern void loyalty_draw_all(LoyaltyPosting *p);
 extern Points loyalty_forgive(LoyaltyPosting *p);
+extern void loyalty_store_lots(LoyaltyMember **members, int n);
+
+/* entries of a member that may be without a stored lot; then it is time */
+#define LOYALTY_LOTS_TAIL 64
+
 extern void loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now);
 
 /* redemption.c */
@@ -267,30 +289,11 @@ extern Numeric loyalty_redeemed_value(List *redemptions);
 extern void loyalty_decide_redemptions(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPart *sale,
 									   LoyaltyRemaining *left);
 extern void loyalty_post_redemptions(LoyaltyBatch *batch, LoyaltyDocument *doc, bool losses);
-/* dependant.c */
-extern bool loyalty_add_dependants(LoyaltyBatch *batch);
-
-/* history.c */
-extern LoyaltyFigures loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale);
-extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale,
-										LoyaltyRule *rule);
-extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
-extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
-extern void loyalty_history_touch_later(LoyaltyMember *member);
-
-/* budget.c */
-extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
-extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
-extern void loyalty_write_budgets(LoyaltyBatch *batch);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
 						 LoyaltyPart *root, Points due);
 
-extern void loyalty_store_lots(LoyaltyMember **members, int n);
-
-/* entries of a member that may be without a stored lot; then it is time */
-#define LOYALTY_LOTS_TAIL 64
 /* transfer.c */
 extern void loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const char *key,
 							 TimestampTz at, TimestampTz now);

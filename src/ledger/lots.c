@@ -109,6 +109,12 @@ static LoyaltyPlan plan_debts = {
 	.nparams = 1, .types = {INT8OID}
 };
 
+static LoyaltyPlan plan_update_lot = {
+	.sql = "UPDATE loyalty.stored_lot SET remaining = $5, is_open = $5 <> 0"
+	" WHERE member_id = $1 AND is_open = $2 AND expires_on = $3 AND seq = $4",
+	.nparams = 5, .types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID}
+};
+
 static LoyaltyPlan plan_store_lots = {
 	.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
 	" SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points"
@@ -116,12 +122,6 @@ static LoyaltyPlan plan_store_lots = {
 	" (SELECT * FROM loyalty.entry x WHERE x.member_id = k.member_id AND x.seq > k.through"
 	" AND x.expires_on IS NOT NULL OFFSET 0) e",
 	.nparams = 2, .types = {INT8ARRAYOID, INT8ARRAYOID}
-};
-
-static LoyaltyPlan plan_update_lot = {
-	.sql = "UPDATE loyalty.stored_lot SET remaining = $5, is_open = $5 <> 0"
-	" WHERE member_id = $1 AND is_open = $2 AND expires_on = $3 AND seq = $4",
-	.nparams = 5, .types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID}
 };
 
 /*
@@ -150,31 +150,39 @@ loyalty_store_lots(LoyaltyMember **members, int n)
 }
 
 /*
- * Begin an entry that is its own lot: it needs nothing in hand.  now decides
- * which lots are still valid.
+ * Begin an entry of a member: nothing is in hand yet.  now decides which lots
+ * are still valid.  As it is, the entry can only make a lot; for all else see
+ * loyalty_posting_lots().
  */
 void
-loyalty_posting_plain(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
+loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
 {
 	memset(p, 0, sizeof(LoyaltyPosting));
 	p->member = member;
 	p->seq = member->last_seq + 1;
 	p->today = loyalty_program_date(member->program, now);
-	p->is_plain = true;
 }
 
 /*
- * Begin any other entry of a member.  Lots are read from the table: it must
- * know what we know.
+ * Lots are read from their table: it must know what we know.
  */
 void
-loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
+loyalty_posting_lots(LoyaltyPosting *p)
 {
-	loyalty_posting_plain(p, member, now);
-	p->is_plain = false;
 	loyalty_store_flush();
-	if (member->lots_through < member->last_seq)
-		loyalty_store_lots(&member, 1);
+	if (p->member->lots_through < p->member->last_seq)
+		loyalty_store_lots(&p->member, 1);
+	p->stored = true;
+}
+
+/*
+ * Begin an entry that moves points among lots.
+ */
+void
+loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
+{
+	loyalty_posting_begin(p, member, now);
+	loyalty_posting_lots(p);
 }
 
 /*
@@ -620,7 +628,10 @@ store_lot(LoyaltyMember *member, LoyaltyLot *lot)
 	loyalty_store_row(TABLE_LOT, values, nulls);
 }
 
-/* write the lots in hand that the entry moved */
+/*
+ * Write the lots in hand that the entry moved.  A new one is the entry itself
+ * where nothing needs its row yet.
+ */
 static void
 write_lots(LoyaltyPosting *p)
 {
@@ -630,7 +641,7 @@ write_lots(LoyaltyPosting *p)
 	{
 		LoyaltyLot *lot = lfirst(lc);
 
-		if (lot->is_new)
+		if (lot->is_new && p->stored)
 			store_lot(p->member, lot);
 		else if (lot->moved != 0)
 		{
@@ -690,13 +701,11 @@ store_entry(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 void
 loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 {
-	if (!p->is_plain)
-	{
-		write_lots(p);
-		p->member->lots_through = p->seq;
-	}
+	write_lots(p);
 	store_entry(p, entry, now);
 	p->member->last_seq = p->seq;
+	if (p->stored)
+		p->member->lots_through = p->seq;
 	p->member->balance += entry->points;
 	p->member->dirty = true;
 }

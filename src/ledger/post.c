@@ -70,14 +70,12 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	if (delta == 0)
 		return;
 
+	loyalty_posting_begin(&p, member, batch->now);
 	if (delta > 0 && part->last_seq == 0 && member->debt == 0)
-	{
-		loyalty_posting_plain(&p, member, batch->now);
 		(void) loyalty_new_lot(&p, DATEVAL_NOEND, delta);
-	}
 	else
 	{
-		loyalty_posting_begin(&p, member, batch->now);
+		loyalty_posting_lots(&p);
 		if (delta > 0)
 		{
 			Points		rest = give_back(&p, part, delta);

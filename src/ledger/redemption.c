@@ -316,7 +316,7 @@ loyalty_book_redemption(LoyaltyMember *member, LoyaltyRedemption *r, Points poin
 		r->written_off -= forgiven;
 		delta -= forgiven;
 	}
-	loyalty_posting_begin(&p, member, at);
+	loyalty_posting_open(&p, member, at);
 	if (delta > 0)
 		give_back(&p, r, delta);
 	else if (delta < 0)

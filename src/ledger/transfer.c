@@ -30,7 +30,7 @@ receive(LoyaltyMember *to, DateADT expires_on, Points points, const char *key, T
 {
 	LoyaltyPosting p;
 
-	loyalty_posting_begin(&p, to, at);
+	loyalty_posting_open(&p, to, at);
 	(void) loyalty_new_lot(&p, expires_on, points);
 	loyalty_repay(&p);
 	post(&p, points, key, at, now);
@@ -78,7 +78,7 @@ loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const ch
 {
 	LoyaltyPosting p;
 
-	loyalty_posting_begin(&p, from, at);
+	loyalty_posting_open(&p, from, at);
 	if (loyalty_spend(&p, points) > 0)
 		elog(ERROR, "points of member " INT64_FORMAT " vanished", from->id);
 	hand_over(&p, to, key, at, now);
@@ -95,18 +95,18 @@ loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampT
 	LoyaltyPosting p;
 	Points		debt;
 
-	loyalty_posting_begin(&p, from, at);
+	loyalty_posting_open(&p, from, at);
 	loyalty_draw_all(&p);
 	hand_over(&p, to, key, at, now);
 
-	loyalty_posting_begin(&p, from, at);
+	loyalty_posting_open(&p, from, at);
 	debt = loyalty_forgive(&p);
 	if (debt > 0)
 	{
 		Points		missing;
 
 		post(&p, debt, key, at, now);
-		loyalty_posting_begin(&p, to, at);
+		loyalty_posting_open(&p, to, at);
 		missing = loyalty_spend(&p, debt);
 		if (missing > 0)
 			(void) loyalty_new_lot(&p, DATEVAL_NOEND, -missing);

@@ -41,8 +41,8 @@ typedef struct LoyaltyMember
 /* member.c */
 extern int64 loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt);
 extern int64 loyalty_find_member(LoyaltyProgram *program, const char *customer);
-extern int64 loyalty_account_of(int64 member_id);
 extern int	loyalty_locate_members(int64 *ids, ItemPointerData *tids, int n);
+extern int64 loyalty_account_of(int64 member_id);
 extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers,
 								  DateADT *joined, int n);
 extern LoyaltyMember *loyalty_lock_members(int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound);

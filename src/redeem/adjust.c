@@ -85,7 +85,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 
 		if (points < 0)
 			loyalty_check_available(&c, -points);
-		loyalty_posting_begin(&p, c.member, c.at);
+		loyalty_posting_open(&p, c.member, c.at);
 		if (points > 0)
 		{
 			(void) loyalty_new_lot(&p, expires_on, points);

@@ -248,12 +248,13 @@ extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 
-/* policy.c */
-extern void loyalty_load_policies(List *programs);
-extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
 /* book.c */
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
 											  Oid header, Oid lines);
+
+/* policy.c */
+extern void loyalty_load_policies(List *programs);
+extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
 
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,

@@ -64,6 +64,7 @@ BEGIN
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying) ON loyalty.member TO loyalty_bi;
+	PERFORM loyalty.grant_analytics();
 END
 $$;
 COMMENT ON FUNCTION loyalty.create_roles() IS

@@ -265,6 +265,9 @@ AS $$
 			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE ALL (ARRAY['paid\_by\_points:%', 'merge:%'])
 				AND NOT EXISTS (SELECT FROM loyalty.operation o
 					WHERE o.member_id = e.member_id AND o.key IN (e.key, 'capture:' || e.key)))
+	-- figures of analytics
+	UNION ALL
+	SELECT * FROM loyalty.check_analytics()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';
