@@ -100,6 +100,8 @@ ALTER TABLE loyalty.reward_use OWNER TO @extowner@;
 ALTER TABLE loyalty.voucher OWNER TO @extowner@;
 ALTER TABLE loyalty.voucher_use OWNER TO @extowner@;
 ALTER VIEW loyalty.member_balance OWNER TO @extowner@;
+ALTER VIEW loyalty.member_points OWNER TO @extowner@;
+ALTER VIEW loyalty.redemption_list OWNER TO @extowner@;
 ALTER VIEW loyalty.document_line OWNER TO @extowner@;
 ALTER VIEW loyalty.tier_ladder OWNER TO @extowner@;
 ALTER VIEW loyalty.parked OWNER TO @extowner@;
