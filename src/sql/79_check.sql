@@ -231,7 +231,8 @@ AS $$
 		CROSS JOIN LATERAL (SELECT count(*) AS n
 				FROM loyalty.document d
 				JOIN loyalty.rule v ON v.rule_id = ANY (d.rules) AND v.program_id = r.program_id AND v.name = r.name
-				JOIN loyalty.event e ON d.doc_key = e.member_id || ':' || e.event_key
+				JOIN loyalty.event e ON e.member_id = split_part(d.doc_key, ':', 1)::bigint
+					AND e.event_key = substr(d.doc_key, 1 + strpos(d.doc_key, ':'))
 				WHERE d.member_id = r.member_id AND d.kind = 'event' AND d.state = 'booked' AND e.state <> 'waiting'
 					AND (d.occurred_at, d.doc_key) < (r.occurred_at, r.doc_key)
 					AND (r.limit_period = 'lifetime' OR date_trunc(r.limit_period, d.doc_date) = date_trunc(r.limit_period, r.doc_date))
