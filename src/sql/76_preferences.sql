@@ -230,6 +230,9 @@ BEGIN
 			PERFORM loyalty.refresh_preferences(v_program.program_id, v_program.as_of, v_members);
 			PERFORM loyalty.refresh_rules(v_program.program_id);
 		END IF;
+		IF v_members IS NULL THEN
+			ANALYZE loyalty.member_preference, loyalty.member_line;
+		END IF;
 		v_total := v_total + coalesce(cardinality(v_members),
 			(SELECT count(*) FROM loyalty.member m WHERE m.program_id = v_program.program_id));
 		UPDATE loyalty.analytics_detail_state s

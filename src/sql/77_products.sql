@@ -88,6 +88,7 @@ BEGIN
 			SET product_baskets = excluded.product_baskets, other_baskets = excluded.other_baskets,
 				both_baskets = excluded.both_baskets, baskets = excluded.baskets
 			WHERE t.* IS DISTINCT FROM excluded.*;
+		ANALYZE loyalty.product_summary, loyalty.product_pair;
 		SELECT count(*) INTO v_count FROM loyalty.product_pair t WHERE t.program_id = v_program.program_id;
 		v_total := v_total + v_count;
 	END LOOP;

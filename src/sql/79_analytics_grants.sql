@@ -20,7 +20,8 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
 		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
-		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.check_analytics() TO loyalty_manager;
+		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text),
+		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer), loyalty.check_analytics() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.next_best_product(text, text, text[], integer) TO loyalty_clerk, loyalty_manager;
 	REVOKE EXECUTE ON FUNCTION loyalty.guard_shipped() FROM loyalty_admin;
 END
@@ -44,6 +45,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.member_summary', 'WHERE fals
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_score', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_day', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_points', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member_counted', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cohort', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cycle', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_rule', 'WHERE false');
