@@ -274,7 +274,7 @@ END;
 COMMENT ON FUNCTION loyalty.cohort_sums(integer, bigint[]) IS 'rows of program_cohort as members (NULL for all) of a programme make them';
 
 CREATE FUNCTION loyalty.refresh_members(program_id integer, as_of date, members bigint[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -291,7 +291,7 @@ BEGIN
 		DELETE FROM loyalty.member_summary t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.program_day t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.program_cohort t WHERE t.program_id = v_program;
-		PERFORM set_config('enable_hashagg', 'off', true);
+		PERFORM set_config('enable_hashagg', 'off', true), set_config('enable_nestloop', 'off', true);
 		INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)
 		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
 		FROM loyalty.sale_days(v_program, v_as_of, NULL) f
@@ -371,13 +371,14 @@ COMMENT ON FUNCTION loyalty.refresh_members(integer, date, bigint[]) IS
 'reads members (NULL for all) of a programme again: member_day, member_summary, and what they add to days, cohorts and cycles; returns how many';
 
 CREATE FUNCTION loyalty.refresh_points(program_id integer, rebuild boolean) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := program_id;
 BEGIN
 	IF rebuild THEN
+		PERFORM set_config('enable_nestloop', 'off', true);
 		DELETE FROM loyalty.program_points t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.member_counted t WHERE t.program_id = v_program;
 	END IF;

@@ -28,7 +28,7 @@ COMMENT ON FUNCTION loyalty.product_pairs(integer, date, date, integer, integer)
 
 CREATE FUNCTION loyalty.refresh_products(program text DEFAULT NULL, as_of date DEFAULT NULL, days integer DEFAULT NULL,
 	min_baskets integer DEFAULT 10, max_products integer DEFAULT 100) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE

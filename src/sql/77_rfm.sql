@@ -347,7 +347,8 @@ $$;
 COMMENT ON FUNCTION loyalty.count_moves(integer, date) IS 'counts how members moved from the snapshot before to the one of as_of';
 
 CREATE FUNCTION loyalty.refresh_scores(program_id integer, as_of date) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- whole tables against each other: a plan made for few rows would never end
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE
