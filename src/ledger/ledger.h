@@ -205,9 +205,14 @@ extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *memb
 										LoyaltyRule *rule);
 extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
 extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern Points loyalty_least_cap(LoyaltyRule *rule);
 extern void loyalty_history_touch_later(LoyaltyMember *member);
 
+/* whatif.c */
+extern void loyalty_propose_rules(const char *program, Jsonb *rules);
+
 /* budget.c */
+extern Points loyalty_budget_left(LoyaltyProgram *program, LoyaltyRule *rule);
 extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
 extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
 extern void loyalty_write_budgets(LoyaltyBatch *batch);

@@ -25,7 +25,7 @@ BEGIN
 	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(integer) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
-		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz), loyalty.settle()
+		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle()
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
@@ -112,6 +112,9 @@ ALTER FUNCTION loyalty.set_tier(text, text, numeric, numeric) OWNER TO @extowner
 ALTER FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check_rule_condition(text, text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.set_category(text, text, text) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.propose_rules(text, jsonb) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.replay(text, date, date, jsonb) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.replay_summary(text, date, date, jsonb) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.end_rule(text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check_condition(text, text, text, boolean) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.condition_columns(text) OWNER TO @extowner@;
@@ -131,7 +134,7 @@ ALTER FUNCTION loyalty.apply_tiers(text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.member_id(text, text) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.balance(text, text, timestamptz) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.explain(text, text) OWNER TO @extowner@;
-ALTER FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz) OWNER TO @extowner@;
+ALTER FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb) OWNER TO @extowner@;
 ALTER PROCEDURE loyalty.backfill(text, text, integer, bigint, numeric, bigint) OWNER TO @extowner@;
 ALTER PROCEDURE loyalty.upkeep(integer) OWNER TO @extowner@;
 ALTER FUNCTION loyalty.check() OWNER TO @extowner@;
