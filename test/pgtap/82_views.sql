@@ -2,7 +2,7 @@
 \ir common.psql
 SELECT no_plan();
 
--- what a BI tool can read: these views were there before and show their tables' columns as they are
+-- what a BI tool can read: these views are for the shop itself and show their tables' columns as they are
 CREATE TEMP VIEW bi_column AS
 	SELECT c.relname AS view, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
