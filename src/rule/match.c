@@ -369,7 +369,11 @@ holds(LoyaltyRuleCode *code, LoyaltyRuleBook *book)
 	return result;
 }
 
-/* a rule of the same exclusive group that came before it and holds for a line */
+/*
+ * Does a rule of the same exclusive group that came before it hold for a line,
+ * or (-1) the document, for good?  One that depends on what is left, or on what
+ * was bought before, may give way later: the award decides between those.
+ */
 static bool
 taken(List *matches, LoyaltyRule *rule, int line)
 {
@@ -381,14 +385,14 @@ taken(List *matches, LoyaltyRule *rule, int line)
 	{
 		LoyaltyMatch *match = lfirst(lc);
 
-		if (match->rule->exclusive_group == NULL ||
+		if (match->rule->exclusive_group == NULL || match->rule->asks_history ||
 			strcmp(match->rule->exclusive_group, rule->exclusive_group) != 0)
 			continue;
 		/* one for the document takes it all, and is not taken by single lines */
-		if (match->nlines < 0)
+		if (match->nlines < 0 && match->provisos == NULL)
 			return true;
 		for (int i = 0; line >= 0 && i < match->nlines; i++)
-			if (match->lines[i] == line)
+			if (match->lines[i] == line && (match->provisos == NULL || match->provisos[i] == NULL))
 				return true;
 	}
 	return false;
