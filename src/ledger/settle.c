@@ -514,14 +514,16 @@ loyalty_settle_waiting(LoyaltySource *source, int limit)
 }
 
 /*
- * One round: what was touched since the last.  Returns how many were parked.
+ * One round: what was touched since the last.  Returns how many were parked;
+ * more is set if documents were touched by it.
  */
 static int64
-flush_round(int32 source_id)
+flush_round(int32 source_id, bool *more)
 {
 	LoyaltyOutcome outcome = {0};
 	int			n;
 	LoyaltyTouched *touched = loyalty_take_touched(source_id, &n);
+	int			others = loyalty_touched_count();
 	LoyaltyDocument *block = MemoryContextAllocExtended(CurrentMemoryContext,
 														Max(n, 1) * sizeof(LoyaltyDocument),
 														MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -594,6 +596,7 @@ flush_round(int32 source_id)
 		if (w.nmembers > 0 && outcome.parked == 0)
 			(void) settle_claimed(&w);
 	}
+	*more = loyalty_touched_count() > others;
 	return outcome.parked;
 }
 
@@ -608,6 +611,7 @@ loyalty_flush_touched(int32 source_id)
 	MemoryContext context;
 	MemoryContext old;
 	int64		parked = 0;
+	bool		more = true;
 
 	if (loyalty_touched_count() == 0)
 		return 0;
@@ -616,14 +620,15 @@ loyalty_flush_touched(int32 source_id)
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	loyalty_config_pin();
-	for (int round = 0; loyalty_touched_count() > 0 && (source_id == 0 || round == 0); round++)
+	/* purchases that come after what a statement changed are decided with it */
+	for (int round = 0; more && loyalty_touched_count() > 0; round++)
 	{
 		if (round == MAX_ROUNDS)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("evaluating documents keeps changing documents"),
 					 errhint("A mapping must not write to attached tables.")));
-		parked += flush_round(source_id);
+		parked += flush_round(source_id, &more);
 	}
 	loyalty_config_unpin();
 	MemoryContextSwitchTo(old);
