@@ -16,3 +16,16 @@ INSERT INTO invoice VALUES (3, 7, '2026-01-12 09:00+01', -1500, true, 2);
 SELECT seq, kind, doc_key, points, balance FROM loyalty.statement('club', '7');
 SELECT step, rule, calculation, points FROM loyalty.explain('invoices', '2');
 SELECT * FROM loyalty.check();
+
+-- rules with conditions
+SELECT loyalty.set_rule('club', 'double weekend', kind => 'multiplier', factor => 2,
+	condition => 'document.weekday IN (6, 7)') > 0 AS set;
+SELECT loyalty.set_rule('club', 'welcome', 100, kind => 'bonus', condition => 'member.purchase_count = 0') > 0 AS set;
+SELECT loyalty.set_rule('club', 'big one', 50, kind => 'bonus', condition => 'document.amount >= 1000', cap_month => 100) > 0 AS set;
+INSERT INTO invoice VALUES (4, 8, '2026-01-17 10:00+01', 1200, true);
+SELECT step, rule, calculation, points FROM loyalty.explain('invoices', '4');
+SELECT loyalty.check_condition('club', c) FROM (VALUES
+	($$document.weekday IN (6, 7) AND document.hour BETWEEN 9 AND 12$$),
+	($$'food' = ANY (line.categories) AND member.attributes ->> 'club' = 'gourmet'$$),
+	($$member.days_since_last_purchase >= 30 OR (member.purchase_count + 1) % 10 = 0$$)) v (c);
+SELECT * FROM loyalty.check();

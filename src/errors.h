@@ -17,5 +17,11 @@
 #define ERRCODE_LOYALTY_GUARD		MAKE_SQLSTATE('L','Y','0','0','4')
 /* a document lacks a fact without which it cannot be booked */
 #define ERRCODE_LOYALTY_FACT		MAKE_SQLSTATE('L','Y','0','0','5')
+/* the points are not there */
+#define ERRCODE_LOYALTY_POINTS		MAKE_SQLSTATE('L','Y','0','1','0')
+/* a limit of the programme, reward or role refuses it */
+#define ERRCODE_LOYALTY_LIMIT		MAKE_SQLSTATE('L','Y','0','1','1')
+/* the key was used for another call */
+#define ERRCODE_LOYALTY_KEY			MAKE_SQLSTATE('L','Y','0','1','2')
 
 #endif							/* LOYALTY_ERRORS_H */

@@ -180,12 +180,31 @@ enrol(LoyaltyBatch *batch, int64 *missing, int nmissing)
 }
 
 /*
+ * Lock members, whose ids are sorted, as the order of locking allows; tids, if
+ * given, says where they are.
+ */
+LoyaltyMember *
+loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound)
+{
+	bool		nowait = false;
+	LoyaltyMember *members;
+
+	/* out of order: who waits for us may hold what we want */
+	for (int i = 0; i < n; i++)
+		if (ids[i] < highest_locked)
+			nowait = true;
+	members = loyalty_lock_members(ids, tids, n, nowait, nfound);
+	for (int i = 0; i < *nfound; i++)
+		highest_locked = Max(highest_locked, members[i].id);
+	return members;
+}
+
+/*
  * Lock members (sorted) that are not locked yet; tids may say where they are.
  */
 static void
 lock(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n)
 {
-	bool		nowait = false;
 	int			m = 0;
 	int			nfound;
 	LoyaltyMember *members;
@@ -197,21 +216,17 @@ lock(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n)
 		entry = member_lookup(batch->members, ids[i]);
 		if (entry != NULL && entry->member != NULL)
 			continue;
-		/* out of order: who waits for us may hold what we want */
-		if (ids[i] < highest_locked)
-			nowait = true;
 		if (tids != NULL)
 			tids[m] = tids[i];
 		ids[m++] = ids[i];
 	}
 	if (m == 0)
 		return;
-	members = loyalty_lock_members(ids, tids, m, nowait, &nfound);
+	members = loyalty_lock_in_order(ids, tids, m, &nfound);
 	for (int i = 0; i < nfound; i++)
 	{
 		entry = member_insert(batch->members, members[i].id, &found);
 		entry->member = &members[i];
-		highest_locked = Max(highest_locked, members[i].id);
 	}
 }
 
@@ -354,6 +369,48 @@ want(LoyaltyBatch *batch, List **todo, int32 source_id, const char *key)
 }
 
 /*
+ * Load the redemptions that paid these documents, a statement per source.
+ */
+static void
+load_redemptions(LoyaltyBatch *batch)
+{
+	List	   *families = NIL;
+	family_iterator it;
+	FamilySlot *slot;
+	ListCell   *lc;
+
+	family_start_iterate(batch->families, &it);
+	while ((slot = family_iterate(batch->families, &it)) != NULL)
+		if (slot->family->wanted)
+			families = lappend(families, slot->family);
+	while (families != NIL)
+	{
+		int32		source_id = ((LoyaltyFamily *) linitial(families))->source_id;
+		char	  **keys = palloc(sizeof(char *) * list_length(families));
+		List	   *rest = NIL;
+		int			n = 0;
+
+		foreach(lc, families)
+		{
+			LoyaltyFamily *f = lfirst(lc);
+
+			if (f->source_id == source_id)
+				keys[n++] = f->key;
+			else
+				rest = lappend(rest, f);
+		}
+		foreach(lc, loyalty_load_redemptions(source_id, keys, n))
+		{
+			LoyaltyRedemption *r = lfirst(lc);
+			LoyaltyFamily *f = loyalty_family(batch, source_id, r->doc_key);
+
+			f->redemptions = lappend(f->redemptions, r);
+		}
+		families = rest;
+	}
+}
+
+/*
  * Load what is booked for the documents, for the sales they return, and for
  * the other returns of those.
  */
@@ -416,6 +473,8 @@ load_books(LoyaltyBatch *batch)
 		if (returned != NIL)
 			load_for(batch, returned, loyalty_load_returns);
 	}
+	if (loyalty_any_redemptions())
+		load_redemptions(batch);
 }
 
 /*
@@ -449,6 +508,18 @@ concerned_members(LoyaltyBatch *batch, int64 **ids)
 		foreach(lc, slot->family->returns)
 			if (((LoyaltyPart *) lfirst(lc))->member_id != 0)
 				ADD(((LoyaltyPart *) lfirst(lc))->member_id);
+		foreach(lc, slot->family->redemptions)
+			ADD(((LoyaltyRedemption *) lfirst(lc))->member_id);
+	}
+	/* who has the points of members that were merged */
+	{
+		member_iterator mi;
+		MemberEntry *entry;
+
+		member_start_iterate(batch->members, &mi);
+		while ((entry = member_iterate(batch->members, &mi)) != NULL)
+			if (entry->member != NULL && entry->member->merged_into != 0)
+				ADD(entry->member->merged_into);
 	}
 #undef ADD
 	return sort_unique(*ids, n);
@@ -697,6 +768,33 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 }
 
 /*
+ * The member who has another's points, since they were merged or from the
+ * beginning.
+ */
+LoyaltyMember *
+loyalty_batch_account(LoyaltyBatch *batch, int64 id)
+{
+	LoyaltyMember *m = loyalty_batch_member(batch, id);
+
+	while (m->merged_into != 0)
+		m = loyalty_batch_member(batch, m->merged_into);
+	return m;
+}
+
+/* what was booked for members that were merged goes to who has their points */
+static void
+sweep_merged(LoyaltyBatch *batch)
+{
+	member_iterator it;
+	MemberEntry *entry;
+
+	member_start_iterate(batch->members, &it);
+	while ((entry = member_iterate(batch->members, &it)) != NULL)
+		if (entry->member != NULL && entry->member->merged_into != 0 && entry->member->dirty)
+			loyalty_sweep(entry->member, loyalty_batch_account(batch, entry->id), batch->now, batch->now);
+}
+
+/*
  * Evaluate documents and book what differs.  SPI is connected, the role is
  * that of the books' owner, and an error undoes the batch as a whole.  Facts
  * and all else are allocated in the current context, which the caller drops.
@@ -741,6 +839,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	for (int i = 0; i < batch.ndocs; i++)
 		loyalty_evaluate_document(&batch, batch.docs[i]);
+	sweep_merged(&batch);
 
 	loyalty_store_flush();
 	loyalty_write_budgets(&batch);

@@ -39,6 +39,27 @@ static LoyaltyPlan plan_write = {
 	.nparams = 3, .types = {INT4OID, TEXTOID, NUMERICOID}
 };
 
+static LoyaltyPlan plan_look = {
+	.sql = "SELECT b.used FROM loyalty.budget b WHERE b.program_id = $1 AND b.rule = $2",
+	.nparams = 2, .types = {INT4OID, TEXTOID}
+};
+
+/*
+ * What is left of a rule's budget, as far as one can see without taking it.
+ */
+Points
+loyalty_budget_left(LoyaltyProgram *program, LoyaltyRule *rule)
+{
+	Datum		values[2];
+	bool		isnull;
+
+	values[0] = Int32GetDatum(program->id);
+	values[1] = CStringGetTextDatum(rule->name);
+	if (loyalty_run(&plan_look, values, NULL) == 0)
+		return rule->budget;
+	return Max(rule->budget - loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull)), 0);
+}
+
 /*
  * The budget of a rule, taken.
  */

@@ -182,89 +182,97 @@ loyalty_explain(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/*
- * quote_earn(program, customer, amount, lines, paid_by_points, at)
- *	-> setof (step, rule, line, calculation, points)
- *
- * amount NULL: the lines' sum.  customer NULL, or no member yet: as a new one.
- */
-Datum
-loyalty_quote_earn(PG_FUNCTION_ARGS)
+/* a basket that is asked about */
+typedef struct Quote
 {
-	LoyaltyProgram *program;
-	LoyaltyIdentity save;
-	Sheet		sheet = {(ReturnSetInfo *) fcinfo->resultinfo, 0};
+	Sheet		sheet;
+	char	   *program;
+	char	   *customer;
+	Jsonb	   *rules;			/* proposed, NULL for none */
 	LoyaltyPart *part;
+	LoyaltyLine *lines;
+	int			nlines;
+} Quote;
+
+/*
+ * The rules that hold for a basket, with what earlier purchases and caps say.
+ * SPI is connected.
+ */
+static List *
+rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltyMember *member, LoyaltyTier *tier)
+{
+	LoyaltyPart *part = quote->part;
+	LoyaltyBatch batch = {0};
+	LoyaltyFigures figures = {0};
+	LoyaltyFacts facts = {0};
+	LoyaltyClaim claim = {0};
+	LoyaltyQuestion q = {NULL, "", &facts, &claim, quote->customer, tier, part->date, &figures};
+	List	   *matches;
+	ListCell   *lc;
+
+	batch.context = CurrentMemoryContext;
+	figures.amount = figures.year_amount = figures.month_amount = loyalty_num_int(0);
+	if (member != NULL)
+	{
+		q.joined_on = member->joined_on;
+		if (program->keeps_history)
+			figures = loyalty_history_figures(&batch, member, part);
+	}
+	facts.at = part->at;
+	facts.date = part->date;
+	claim.gross = part->gross;
+	claim.paid = part->paid;
+	claim.lines = quote->lines;
+	claim.nlines = quote->nlines;
+	matches = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q, NIL, 0);
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		if (!match->rule->capped)
+			continue;
+		match->limited = true;
+		match->allowed = member == NULL ? loyalty_least_cap(match->rule) :
+			loyalty_history_allowance(&batch, member, part, match->rule);
+		if (match->rule->has_budget)
+			match->allowed = Min(match->allowed, loyalty_budget_left(program, match->rule));
+	}
+	return matches;
+}
+
+static void
+quote(void *arg)
+{
+	Quote	   *quote = arg;
+	LoyaltyPart *part = quote->part;
+	LoyaltyProgram *program;
 	LoyaltyMember *member = NULL;
-	LoyaltyLine *lines = NULL;
+	LoyaltyIdentity save;
 	LoyaltyTier *tier;
 	Numeric		reach;
-	char	   *customer = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	int			n = 0;
 	Points		total;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("program cannot be NULL")));
-	InitMaterializedSRF(fcinfo, 0);
+	if (quote->rules != NULL)
+		loyalty_propose_rules(quote->program, quote->rules);
 	loyalty_config_pin();
-	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	program = loyalty_program_by_name(quote->program);
+	part->date = loyalty_program_date(program, part->at);
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	if (customer != NULL)
-		member = loyalty_read_member(loyalty_find_member(program, customer));
-	SPI_finish();
-	loyalty_resume(&save);
-
-	part = loyalty_new_part(0, "", member != NULL ? member->id : 0, 0, "");
-	if (!PG_ARGISNULL(3))
-	{
-		lines = loyalty_lines_from_jsonb(PG_GETARG_JSONB_P(3), &n);
-		for (int i = 0; i < n; i++)
-			(void) loyalty_num_checked(lines[i].amount, "amount");
-		loyalty_sort_lines(lines, n);
-		part->lines = loyalty_lines_to_jsonb(lines, n);
-	}
-	if (!PG_ARGISNULL(2))
-		part->gross = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(2)), "amount");
-	else
-		for (int i = 0; i < n; i++)
-			if (lines[i].amount != NULL)
-				part->gross = loyalty_num_add(part->gross, lines[i].amount);
-	if (!PG_ARGISNULL(4))
-		part->paid = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(4)), "paid_by_points");
-	if (loyalty_num_sign(part->gross) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the amount of a basket cannot be below 0")));
-	part->at = PG_ARGISNULL(5) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
-	part->date = loyalty_program_date(program, part->at);
-
+	if (quote->customer != NULL)
+		member = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, quote->customer)));
 	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
 	reach = program->crossing_new ? loyalty_num_add(part->tier_before, part->gross) : part->tier_before;
 	tier = loyalty_program_tier(program, reach);
 	part->tier_id = tier == NULL ? 0 : tier->id;
 	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	part->matched = true;
 	if (part->date >= program->valid_from && part->date <= program->valid_to)
-	{
-		LoyaltyFacts facts = {0};
-		LoyaltyClaim claim = {0};
-		LoyaltyQuestion q = {NULL, "", &facts, &claim, customer, tier, part->date, NULL};
+		part->match_list = rules_of_basket(quote, program, member, tier);
+	SPI_finish();
+	loyalty_resume(&save);
 
-		facts.at = part->at;
-		facts.date = part->date;
-		claim.gross = part->gross;
-		claim.paid = part->paid;
-		claim.lines = lines;
-		claim.nlines = n;
-		if (member != NULL)
-			q.joined_on = member->joined_on;
-		part->match_list = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q, NIL, 0);
-		part->matched = true;
-	}
-
-	total = write_award(&sheet, program, part);
+	total = write_award(&quote->sheet, program, part);
 	if (program->scope == SCOPE_CARRY)
 	{
 		LoyaltyAward award = loyalty_part_award(program, part, NIL, 0, NULL);
@@ -272,9 +280,64 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 			loyalty_rational_add(member->carry, award.raw) : award.raw;
 
 		total = loyalty_points_round(carried, program->unit, program->rounding, true);
-		write_row(&sheet, NULL, NULL, rounding_text(program), loyalty_points_numeric(total));
+		write_row(&quote->sheet, NULL, NULL, rounding_text(program), loyalty_points_numeric(total));
 	}
-	write_row(&sheet, NULL, NULL, "would be booked", loyalty_points_numeric(total));
+	write_row(&quote->sheet, NULL, NULL, "would be booked", loyalty_points_numeric(total));
 	loyalty_config_unpin();
+}
+
+/*
+ * quote_earn(program, customer, amount, lines, paid_by_points, at, rules)
+ *	-> setof (step, rule, line, calculation, points)
+ *
+ * amount NULL: the lines' sum.  customer NULL, or no member yet: as a new one.
+ * rules: see propose_rules(); NULL for those in force.
+ */
+Datum
+loyalty_quote_earn(PG_FUNCTION_ARGS)
+{
+	Quote		q = {0};
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("program cannot be NULL")));
+	InitMaterializedSRF(fcinfo, 0);
+	q.sheet.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	q.program = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	q.customer = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	q.rules = PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P_COPY(6);
+	q.part = loyalty_new_part(0, "", 0, 0, "");
+	if (!PG_ARGISNULL(3))
+	{
+		q.lines = loyalty_lines_from_jsonb(PG_GETARG_JSONB_P(3), &q.nlines);
+		for (int i = 0; i < q.nlines; i++)
+			(void) loyalty_num_checked(q.lines[i].amount, "amount");
+		loyalty_sort_lines(q.lines, q.nlines);
+		q.part->lines = loyalty_lines_to_jsonb(q.lines, q.nlines);
+	}
+	if (!PG_ARGISNULL(2))
+		q.part->gross = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(2)), "amount");
+	else
+		for (int i = 0; i < q.nlines; i++)
+			if (q.lines[i].amount != NULL)
+				q.part->gross = loyalty_num_add(q.part->gross, q.lines[i].amount);
+	if (!PG_ARGISNULL(4))
+		q.part->paid = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(4)), "paid_by_points");
+	if (loyalty_num_sign(q.part->gross) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the amount of a basket cannot be below 0")));
+	q.part->at = PG_ARGISNULL(5) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
+
+	if (q.rules == NULL)
+		quote(&q);
+	else
+	{
+		ErrorData  *error = loyalty_attempt(quote, &q, NULL, true);
+
+		if (error != NULL)
+			ReThrowError(error);
+	}
 	return (Datum) 0;
 }

@@ -55,7 +55,7 @@ limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Lis
 		if (!rule->capped)
 			continue;
 		match->limited = true;
-		match->allowed = loyalty_history_allowance(batch, member, part, rule);
+		match->allowed = loyalty_history_allowance(batch, loyalty_batch_member(batch, part->member_id), part, rule);
 		if (rule->has_budget)
 		{
 			Points		held = 0;
@@ -84,7 +84,7 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 
 	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
 	{
-		figures = loyalty_history_figures(batch, member, part);
+		figures = loyalty_history_figures(batch, loyalty_batch_member(batch, part->member_id), part);
 		q.figures = &figures;
 	}
 	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
@@ -168,7 +168,7 @@ freeze(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
 		ids[n++] = match->rule->id;
 	}
 	if (program->keeps_history)
-		loyalty_history_given(batch, member, part, loyalty_given(part->match_list));
+		loyalty_history_given(batch, loyalty_batch_member(batch, part->member_id), part, loyalty_given(part->match_list));
 	if (part->nrules != n || (n > 0 && memcmp(part->rules, ids, sizeof(int32) * n) != 0) ||
 		!same_jsonb(part->matches, frozen))
 		part->dirty = true;
@@ -225,7 +225,7 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
-		loyalty_member_qualify(member, delta);
+		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta);
 		if (member->program->keeps_history)
 			loyalty_history_moved(batch, member, part, delta);
 		part->qualifying = loyalty_num_trim(qualifying);
@@ -238,13 +238,14 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
  * written off, that the same document brings.
  */
 static void
-post_decided(LoyaltyBatch *batch)
+post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 {
 	List	   *decided = batch->decided;
 	ListCell   *lc;
 
 	batch->decided = NIL;
 	for (int losses = 0; losses < 2; losses++)
+	{
 		foreach(lc, decided)
 		{
 			LoyaltyPart *part = lfirst(lc);
@@ -258,6 +259,9 @@ post_decided(LoyaltyBatch *batch)
 			if (part->dirty)
 				loyalty_save_part(part, batch->now);
 		}
+		loyalty_post_redemptions(batch, doc, losses == 1);
+	}
+	batch->redeemed = NIL;
 }
 
 /*
@@ -436,9 +440,12 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		}
 	}
 	if (sale == NULL || source == NULL)
+	{
+		loyalty_decide_redemptions(batch, family, NULL, NULL);
 		return;
+	}
 
-	member = loyalty_batch_member(batch, sale->member_id);
+	member = loyalty_batch_account(batch, sale->member_id);
 	program = member->program;
 	priced = sale->stale || sale->rate == NULL || (program->keeps_history && family->doc != NULL);
 	if (sale->stale || sale->rate == NULL)
@@ -468,8 +475,6 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross);
 
 	returns = loyalty_sorted_returns(family->returns);
-	if (returns == NIL)
-		return;
 	gross_before = left.gross;
 	foreach(lc, returns)
 	{
@@ -491,6 +496,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		before = after;
 		gross_before = gross_after;
 	}
+	loyalty_decide_redemptions(batch, family, sale, &left);
 }
 
 /* ----------------------------------------------------------------
@@ -508,7 +514,7 @@ same_text(const char *a, const char *b)
  * Put the facts of a claim into its part; if they changed, it is stale.
  */
 static void
-put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
+put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *redemptions)
 {
 	LoyaltyFacts *facts = doc->facts;
 	Jsonb	   *lines = loyalty_lines_to_jsonb(claim->lines, claim->nlines);
@@ -518,15 +524,20 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	int64	   *seen = NULL;
 	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
 	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
+	Numeric		paid = claim->paid;
 	bool		same;
 
+	/* a sale that says nothing of points was paid with what was redeemed for it */
+	if (!is_return && loyalty_num_sign(paid) == 0)
+		paid = loyalty_redeemed_value(redemptions);
 	same = part->stored && part->state == state && part->is_return == is_return &&
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines);
+		loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines);
 	part->keep = true;
 	part->claim = claim;
+	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
 	if (doc->force || seen_otherwise)
 		part->stale = true;
 	if (part->stale || !same)
@@ -545,7 +556,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
 		  part->at == facts->at &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		  loyalty_num_cmp(part->paid, claim->paid) == 0 && same_jsonb(part->lines, lines)))
+		  loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;
@@ -554,7 +565,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	part->company = facts->company;
 	part->channel = facts->channel;
 	part->gross = claim->gross;
-	part->paid = claim->paid;
+	part->paid = paid;
 	part->lines = lines;
 	part->dirty = true;
 }
@@ -587,6 +598,23 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 }
 
 /*
+ * With whom a document is booked: what is known of a customer who was merged
+ * stays with him, what is new is the other one's.
+ */
+static int64
+member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
+{
+	ListCell   *lc;
+
+	if (doc->member_id == 0 || loyalty_batch_member(batch, doc->member_id)->merged_into == 0)
+		return doc->member_id;
+	foreach(lc, own->parts)
+		if (((LoyaltyPart *) lfirst(lc))->member_id == doc->member_id)
+			return doc->member_id;
+	return loyalty_batch_account(batch, doc->member_id)->id;
+}
+
+/*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
  */
@@ -611,7 +639,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 		{
 			LoyaltyClaim *claim = lfirst(lc);
 			LoyaltyFamily *root = NULL;
-			int64		member_id = doc->member_id;
+			int64		member_id = member_of(batch, doc, own);
 			LoyaltyFamily *charged = NULL;
 
 			if (claim->root_source != NULL)
@@ -648,10 +676,10 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				LoyaltyClaim nothing = {.gross = loyalty_num_int(0), .paid = loyalty_num_int(0)};
 				LoyaltyPart *sale = loyalty_live_part(charged->parts);
 
-				put_facts(part_for(batch, own, charged, sale->member_id), doc, &nothing);
+				put_facts(part_for(batch, own, charged, sale->member_id), doc, &nothing, NIL);
 				families = list_append_unique_ptr(families, charged);
 			}
-			put_facts(part_for(batch, own, root, member_id), doc, claim);
+			put_facts(part_for(batch, own, root, member_id), doc, claim, own->redemptions);
 			if (root == NULL)
 				own_sale = true;
 			else
@@ -690,5 +718,5 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 		settle_family(batch, own);
 	foreach(lc, families)
 		settle_family(batch, lfirst(lc));
-	post_decided(batch);
+	post_decided(batch, doc);
 }

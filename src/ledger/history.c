@@ -336,6 +336,20 @@ start_of_period(DateADT date, LoyaltyPeriod period)
 }
 
 /*
+ * What a rule may give to somebody who has bought nothing yet.
+ */
+Points
+loyalty_least_cap(LoyaltyRule *rule)
+{
+	Points		least = PG_INT64_MAX;
+
+	for (int period = 0; period < LOYALTY_NPERIODS; period++)
+		if (rule->has_cap[period])
+			least = Min(least, rule->cap[period]);
+	return least;
+}
+
+/*
  * What a rule may still give for this sale: the least that its caps leave of
  * what it gave before, within the day, week, month and year of the sale.
  */

@@ -61,7 +61,39 @@ typedef struct LoyaltyPart
 	bool		is_decided;		/* due is known, but not posted yet */
 	Points		due;
 	struct LoyaltyPart *sale;	/* that it returns, for posting */
+	bool		draws;			/* paid_by_points is new or changed: draw the points */
 } LoyaltyPart;
+
+typedef enum LoyaltyRedemptionKind
+{
+	REDEMPTION_POINTS,
+	REDEMPTION_REWARD,
+	REDEMPTION_PAID				/* drawn by the engine for paid_by_points */
+} LoyaltyRedemptionKind;
+
+#define LOYALTY_PAID_PREFIX "paid_by_points:"
+
+/* a row of loyalty.redemption */
+typedef struct LoyaltyRedemption
+{
+	int64		member_id;
+	char	   *key;
+	LoyaltyRedemptionKind kind;
+	Points		points;			/* meant to be spent */
+	Numeric		value;
+	Points		restored;		/* of them, given back */
+	Points		written_off;
+	bool		is_cancelled;
+	int32		source_id;		/* of the document that is paid, 0 for none */
+	char	   *doc_key;
+	TimestampTz at;
+	int64		last_seq;		/* 0 for none */
+	bool		stored;
+	bool		dirty;
+	bool		is_decided;		/* the next two are what is due */
+	Points		due_points;
+	Points		due_restored;
+} LoyaltyRedemption;
 
 /* a document as the books know it: its own parts, and returns that point at it */
 typedef struct LoyaltyFamily
@@ -73,6 +105,7 @@ typedef struct LoyaltyFamily
 	bool		wanted;			/* must be known in whole */
 	List	   *parts;			/* of LoyaltyPart * */
 	List	   *returns;		/* of LoyaltyPart * */
+	List	   *redemptions;	/* of LoyaltyRedemption *, that paid it */
 	LoyaltyDocument *doc;		/* if it is being evaluated */
 } LoyaltyFamily;
 
@@ -105,6 +138,7 @@ typedef struct LoyaltyBatch
 	struct member_hash *members;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
 	List	   *budgets;		/* taken, see budget.c */
+	List	   *redeemed;		/* of LoyaltyRedemption *, the same */
 	TimestampTz now;
 } LoyaltyBatch;
 
@@ -132,6 +166,8 @@ typedef struct LoyaltyDifference
 /* batch.c */
 extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
+extern LoyaltyMember *loyalty_batch_account(LoyaltyBatch *batch, int64 id);
+extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern void loyalty_forget_locks(void);
 extern void loyalty_lock_no_further_members(void);
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
@@ -169,21 +205,105 @@ extern Points loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *memb
 										LoyaltyRule *rule);
 extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *sale, List *given);
 extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
+extern Points loyalty_least_cap(LoyaltyRule *rule);
 extern void loyalty_history_touch_later(LoyaltyMember *member);
 
+/* whatif.c */
+extern void loyalty_propose_rules(const char *program, Jsonb *rules);
+
 /* budget.c */
+extern Points loyalty_budget_left(LoyaltyProgram *program, LoyaltyRule *rule);
 extern Points loyalty_budget_allowance(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points held);
 extern void loyalty_budget_moved(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule, Points delta);
 extern void loyalty_write_budgets(LoyaltyBatch *batch);
+
+/* lots.c */
+
+/* a lot in hand */
+typedef struct LoyaltyLot
+{
+	int64		seq;
+	DateADT		expires_on;
+	Points		points;
+	Points		remaining;
+	Points		moved;			/* by the entry in hand */
+	bool		is_new;
+} LoyaltyLot;
+
+/* an entry in the making, and the lots it has in hand */
+typedef struct LoyaltyPosting
+{
+	LoyaltyMember *member;
+	int64		seq;			/* of the entry */
+	DateADT		today;			/* decides which lots are valid */
+	List	   *lots;			/* of LoyaltyLot * */
+	struct lot_hash *index;		/* by seq, once there are many */
+	bool		has_expired;	/* points were to go back to an expired lot */
+	bool		stored;			/* the member's lots are all in their table */
+} LoyaltyPosting;
+
+/* what an entry says beside its seq */
+typedef struct LoyaltyEntry
+{
+	const char *kind;
+	Points		points;
+	TimestampTz at;
+	int32		source_id;		/* 0 for none */
+	const char *doc_key;
+	int64		prev_seq;		/* 0 for none */
+	const char *key;			/* of the call that caused it, NULL for documents */
+} LoyaltyEntry;
+
+#define LOYALTY_ENTRY_NATTS 11
+
+extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
+extern void loyalty_posting_lots(LoyaltyPosting *p);
+extern void loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
+extern bool loyalty_usable(LoyaltyLot *lot, DateADT today);
+extern List *loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n);
+extern LoyaltyLot *loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, Points points);
+extern void loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points);
+extern int64 *loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n);
+extern Points loyalty_restore(LoyaltyPosting *p, int64 *chain, int nchain, Points points, bool spent);
+extern void loyalty_repay(LoyaltyPosting *p);
+extern Points loyalty_draw_own(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
+extern Points loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
+extern Points loyalty_spend(LoyaltyPosting *p, Points need);
+extern void loyalty_draw_all(LoyaltyPosting *p);
+extern Points loyalty_forgive(LoyaltyPosting *p);
+extern void loyalty_store_lots(LoyaltyMember **members, int n);
+
+/* entries of a member that may be without a stored lot; then it is time */
+#define LOYALTY_LOTS_TAIL 64
+
+extern void loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now);
+
+/* redemption.c */
+extern bool loyalty_any_redemptions(void);
+extern List *loyalty_load_redemptions(int32 source_id, char **keys, int n);
+extern LoyaltyRedemption *loyalty_find_redemption(int64 *members, int n, const char *key);
+extern LoyaltyRedemption *loyalty_new_redemption(int64 member_id, const char *key, LoyaltyRedemptionKind kind,
+												 Numeric value, int32 source_id, const char *doc_key,
+												 TimestampTz at);
+extern char *loyalty_paid_key(int32 source_id, const char *doc_key);
+extern void loyalty_book_redemption(LoyaltyMember *member, LoyaltyRedemption *r, Points points, Points restored,
+									LoyaltyEntry *cause, TimestampTz at, TimestampTz now);
+
+/* spent.c */
+extern Numeric loyalty_redeemed_value(List *redemptions);
+extern void loyalty_decide_redemptions(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPart *sale,
+									   LoyaltyRemaining *left);
+extern void loyalty_post_redemptions(LoyaltyBatch *batch, LoyaltyDocument *doc, bool losses);
 
 /* post.c */
 extern void loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part,
 						 LoyaltyPart *root, Points due);
 
-extern void loyalty_store_lots(LoyaltyMember **members, int n);
-
-/* entries of a member that may be without a stored lot; then it is time */
-#define LOYALTY_LOTS_TAIL 64
+/* transfer.c */
+extern void loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points points, const char *key,
+							 TimestampTz at, TimestampTz now);
+extern void loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampTz now);
+extern char *loyalty_merge_key(int64 member_id);
 
 /* store.c */
 typedef enum LoyaltyTable

@@ -29,9 +29,6 @@
 
 #define BATCH_ROWS 512
 
-/* figures of a member that posting changes, his number before them */
-#define MEMBER_FIGURES 8
-
 typedef struct Row
 {
 	Datum	   *values;
@@ -61,11 +58,12 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
 		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
 	}},
-	[TABLE_ENTRY] = {.name = "entry", .natts = 10, .insert = {
+	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
-		" source_id, doc_key, prev_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-		.nparams = 10,
-		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID}
+		" source_id, doc_key, prev_seq, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		.nparams = LOYALTY_ENTRY_NATTS,
+		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID,
+		TEXTOID}
 	}},
 	[TABLE_LOT] = {.name = "stored_lot", .natts = 6, .insert = {
 		.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
@@ -80,10 +78,15 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 	}},
 };
 
+/* a member's columns without programme, customer and day of enrolment, which stay */
+#define IDENTITY 3
+#define WRITTEN (LOYALTY_MEMBER_NATTS - IDENTITY)
+
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
-	" lots_through = $8 WHERE member_id = $1",
-	.nparams = MEMBER_FIGURES, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, INT8OID}
+	" lots_through = $8, held = $9, merged_into = $10 WHERE member_id = $1",
+	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
+	INT8OID, NUMERICOID, INT8OID}
 };
 
 /*
@@ -384,7 +387,7 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 {
 	bool		carries = loyalty_rational_sign(m->carry) != 0;
 
-	memset(nulls, false, sizeof(bool) * MEMBER_FIGURES);
+	memset(nulls, false, sizeof(bool) * WRITTEN);
 	values[0] = Int64GetDatum(m->id);
 	values[1] = Int32GetDatum(m->tier_id);
 	nulls[1] = m->tier_id == 0;
@@ -395,6 +398,9 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	nulls[5] = !carries;
 	values[6] = Int64GetDatum(m->last_seq);
 	values[7] = Int64GetDatum(m->lots_through);
+	values[8] = PointsGetDatum(m->held);
+	values[9] = Int64GetDatum(m->merged_into);
+	nulls[9] = m->merged_into == 0;
 }
 
 /*
@@ -404,8 +410,8 @@ void
 loyalty_store_members(LoyaltyMember **members, int n)
 {
 	Relation	rel;
-	Datum		values[MEMBER_FIGURES];
-	bool		nulls[MEMBER_FIGURES];
+	Datum		values[WRITTEN];
+	bool		nulls[WRITTEN];
 
 	if (n == 0)
 		return;
@@ -433,10 +439,10 @@ loyalty_store_members(LoyaltyMember **members, int n)
 			slot->tts_values[1] = Int32GetDatum(m->program->id);
 			slot->tts_values[2] = CStringGetTextDatum(m->customer);
 			slot->tts_values[3] = DateADTGetDatum(m->joined_on);
-			for (int a = 1; a < MEMBER_FIGURES; a++)
+			for (int a = 1; a < WRITTEN; a++)
 			{
-				slot->tts_values[3 + a] = values[a];
-				slot->tts_isnull[3 + a] = nulls[a];
+				slot->tts_values[IDENTITY + a] = values[a];
+				slot->tts_isnull[IDENTITY + a] = nulls[a];
 			}
 			ExecStoreVirtualTuple(slot);
 			result = table_tuple_update(rel, &m->tid, slot, cid, snapshot, InvalidSnapshot, true,
@@ -454,10 +460,10 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	{
 		for (int i = 0; i < n; i++)
 		{
-			char		marks[MEMBER_FIGURES];
+			char		marks[WRITTEN];
 
 			member_values(members[i], values, nulls);
-			for (int a = 0; a < MEMBER_FIGURES; a++)
+			for (int a = 0; a < WRITTEN; a++)
 				marks[a] = nulls[a] ? 'n' : ' ';
 			if (loyalty_write(&update_member, values, marks) != 1)
 				elog(ERROR, "member " INT64_FORMAT " vanished", members[i]->id);

@@ -124,7 +124,7 @@ loyalty_member_id(PG_FUNCTION_ARGS)
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	id = loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	id = loyalty_account_of(loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1))));
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();
@@ -151,7 +151,7 @@ loyalty_balance(PG_FUNCTION_ARGS)
 	program = loyalty_program_by_name(name);
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	m = loyalty_read_member(loyalty_find_member(program, customer));
+	m = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, customer)));
 	if (m != NULL && PG_ARGISNULL(2))
 		balance = m->balance;
 	else if (m != NULL)

@@ -31,7 +31,7 @@
 #define MEMBER_BITS 53
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
-	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.ctid"
+	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -52,6 +52,11 @@ static LoyaltyPlan plan_read = {
 
 static LoyaltyPlan plan_customer = {
 	.sql = "SELECT m.program_id, m.customer FROM loyalty.member m WHERE m.member_id = $1",
+	.nparams = 1, .types = {INT8OID}
+};
+
+static LoyaltyPlan plan_account = {
+	.sql = "SELECT m.merged_into FROM loyalty.member m WHERE m.member_id = $1",
 	.nparams = 1, .types = {INT8OID}
 };
 
@@ -127,6 +132,26 @@ loyalty_find_member(LoyaltyProgram *program, const char *customer)
 }
 
 /*
+ * Who has a member's points: he himself, or with whom he was merged.
+ */
+int64
+loyalty_account_of(int64 member_id)
+{
+	while (member_id != 0)
+	{
+		Datum		value = Int64GetDatum(member_id);
+		bool		isnull = true;
+
+		if (loyalty_run(&plan_account, &value, NULL) == 1)
+			value = loyalty_spi_datum(0, 1, &isnull);
+		if (isnull)
+			break;
+		member_id = DatumGetInt64(value);
+	}
+	return member_id;
+}
+
+/*
  * Make members of customers; those that are members already stay as they are.
  */
 void
@@ -173,6 +198,8 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->carry = nulls[8] ? loyalty_rational_int(0) : loyalty_rational_from_datum(values[8]);
 	m->last_seq = DatumGetInt64(values[9]);
 	m->lots_through = DatumGetInt64(values[10]);
+	m->held = loyalty_points_from_datum(values[11]);
+	m->merged_into = nulls[12] ? 0 : DatumGetInt64(values[12]);
 	m->tid = *tid;
 }
 

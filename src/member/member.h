@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 /* columns of loyalty.member */
-#define LOYALTY_MEMBER_NATTS 11
+#define LOYALTY_MEMBER_NATTS 13
 
 /* what he bought, see ledger/history.c */
 typedef struct LoyaltyHistory LoyaltyHistory;
@@ -31,6 +31,8 @@ typedef struct LoyaltyMember
 	LoyaltyRational carry;
 	int64		last_seq;
 	int64		lots_through;	/* entries up to this one have their lots stored */
+	Points		held;			/* by open holds, expired ones included */
+	int64		merged_into;	/* 0 for nobody */
 	ItemPointerData tid;
 	bool		dirty;
 	LoyaltyHistory *history;	/* NULL until a rule asks */
@@ -40,6 +42,7 @@ typedef struct LoyaltyMember
 extern int64 loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt);
 extern int64 loyalty_find_member(LoyaltyProgram *program, const char *customer);
 extern int	loyalty_locate_members(int64 *ids, ItemPointerData *tids, int n);
+extern int64 loyalty_account_of(int64 member_id);
 extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **customers,
 								  DateADT *joined, int n);
 extern LoyaltyMember *loyalty_lock_members(int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound);

@@ -136,7 +136,28 @@ typedef struct LoyaltyProgram
 	bool		keeps_history;	/* a rule in force asks what was bought before */
 	int			ncategories;
 	LoyaltyCategory *categories;	/* in the order of their names */
+	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 } LoyaltyProgram;
+
+/* how points can be spent; limits are 0 where there is none */
+typedef struct LoyaltyPolicy
+{
+	Numeric		point_value;	/* money that one point pays */
+	int			value_scale;
+	Points		min;
+	Points		max;
+	Points		multiple;
+	Numeric		min_order;
+	Numeric		max_percent;
+	List	   *excluded;		/* of char *, categories */
+	Points		limit;
+	char	   *period;
+	bool		exact_rest;
+	bool		draw_paid;
+	int			grace_days;
+	int			hold_minutes;
+	Points		clerk_limit;
+} LoyaltyPolicy;
 
 /* a rule as it is compiled for the documents of a source */
 typedef struct LoyaltyRuleCode
@@ -230,6 +251,10 @@ extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 /* book.c */
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
 											  Oid header, Oid lines);
+
+/* policy.c */
+extern void loyalty_load_policies(List *programs);
+extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
 
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,

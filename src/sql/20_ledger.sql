@@ -17,7 +17,9 @@ CREATE TABLE loyalty.member (
 	qualifying      numeric NOT NULL DEFAULT 0,
 	carry           numeric[],
 	last_seq        bigint NOT NULL DEFAULT 0,
-	lots_through    bigint NOT NULL DEFAULT 0
+	lots_through    bigint NOT NULL DEFAULT 0,
+	held            numeric(18,2) NOT NULL DEFAULT 0,
+	merged_into     bigint
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
 COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
@@ -31,6 +33,8 @@ COMMENT ON COLUMN loyalty.member.qualifying IS 'billed amount that counts for th
 COMMENT ON COLUMN loyalty.member.carry IS 'exact fraction of points not booked yet, as {numerator, denominator} (rounding_scope carry)';
 COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry';
 COMMENT ON COLUMN loyalty.member.lots_through IS 'entries up to this seq have their lots in stored_lot; later ones are lots as they were earned';
+COMMENT ON COLUMN loyalty.member.held IS 'points reserved by holds that are neither captured nor released, expired ones included';
+COMMENT ON COLUMN loyalty.member.merged_into IS 'member who has this one''s points since their customers were merged; NULL for none';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,
@@ -99,7 +103,7 @@ COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
 CREATE TABLE loyalty.entry (
 	member_id       bigint NOT NULL,
 	seq             bigint NOT NULL,
-	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'correction')),
+	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'correction', 'redeem', 'redeem_cancel', 'adjust', 'transfer')),
 	points          numeric(18,2) NOT NULL CHECK (points <> 'NaN'),
 	occurred_at     timestamptz NOT NULL,
 	recorded_at     timestamptz NOT NULL,
@@ -107,19 +111,21 @@ CREATE TABLE loyalty.entry (
 	source_id       integer,
 	doc_key         text COLLATE "C",
 	prev_seq        bigint,
+	key             text COLLATE "C",
 	PRIMARY KEY (member_id, seq)
 );
 COMMENT ON TABLE loyalty.entry IS 'the ledger: immutable movements of points';
 COMMENT ON COLUMN loyalty.entry.member_id IS 'member';
 COMMENT ON COLUMN loyalty.entry.seq IS 'number of the entry within the member, without gaps';
-COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, or correction (of an earlier booking)';
+COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, correction (of an earlier booking), redeem, redeem_cancel (points given back), adjust or transfer';
 COMMENT ON COLUMN loyalty.entry.points IS 'points, positive for the member''s benefit';
 COMMENT ON COLUMN loyalty.entry.occurred_at IS 'business time: the instant of the document';
 COMMENT ON COLUMN loyalty.entry.recorded_at IS 'system time: when the entry was written';
 COMMENT ON COLUMN loyalty.entry.expires_on IS 'last day of the lot that the entry made; NULL if it made none';
-COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry';
-COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry';
-COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row';
+COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry, or that was paid with the points';
+COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry, or that was paid with the points';
+COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row, or of the same redemption';
+COMMENT ON COLUMN loyalty.entry.key IS 'key of the call (redeem, adjust, transfer ...) that caused the entry; NULL for documents';
 
 CREATE TABLE loyalty.budget (
 	program_id      integer NOT NULL,

@@ -56,7 +56,13 @@ BEGIN
 		v_left := v_left - v_done;
 		COMMIT;
 	END LOOP;
+	-- that holds have expired counts already: it is written down
+	LOOP
+		v_done := loyalty.close_holds(batch);
+		EXIT WHEN v_done = 0;
+		COMMIT;
+	END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE loyalty.upkeep(integer) IS
-'does what waits: evaluates queued and parked documents, batch by batch';
+'does what waits: evaluates queued and parked documents, batch by batch, and closes holds that have expired';

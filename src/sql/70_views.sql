@@ -16,6 +16,51 @@ COMMENT ON COLUMN loyalty.member_balance.balance IS 'points; negative if the mem
 COMMENT ON COLUMN loyalty.member_balance.debt IS 'points owed';
 COMMENT ON COLUMN loyalty.member_balance.qualifying IS 'billed amount that counts for the tier';
 
+CREATE VIEW loyalty.member_points WITH (security_invoker = true) AS
+	SELECT p.name AS program, m.customer, m.member_id, m.balance, m.debt,
+		x.points::numeric(18,2) AS expired, h.points::numeric(18,2) AS held,
+		greatest(m.balance - x.points - h.points, 0)::numeric(18,2) AS available
+	FROM loyalty.member m
+	JOIN loyalty.program p ON p.program_id = m.program_id
+	CROSS JOIN LATERAL (SELECT coalesce(sum(l.remaining), 0) AS points FROM loyalty.lot l
+		WHERE l.member_id = m.member_id AND l.is_open AND l.expires_on < (now() AT TIME ZONE p.time_zone)::date) x
+	CROSS JOIN LATERAL (SELECT coalesce(sum(o.points), 0) AS points FROM loyalty.hold o
+		WHERE o.member_id = m.member_id AND o.state = 'open' AND o.expires_at > now()) h
+	WHERE m.merged_into IS NULL;
+COMMENT ON VIEW loyalty.member_points IS 'one row per member: what is there and what can be spent now';
+COMMENT ON COLUMN loyalty.member_points.program IS 'programme';
+COMMENT ON COLUMN loyalty.member_points.customer IS 'the ERP''s customer key';
+COMMENT ON COLUMN loyalty.member_points.member_id IS 'number of the member';
+COMMENT ON COLUMN loyalty.member_points.balance IS 'points; negative if the member owes some';
+COMMENT ON COLUMN loyalty.member_points.debt IS 'points owed';
+COMMENT ON COLUMN loyalty.member_points.expired IS 'points in the balance that have expired and are not written down yet';
+COMMENT ON COLUMN loyalty.member_points.held IS 'points that holds reserve now';
+COMMENT ON COLUMN loyalty.member_points.available IS 'points that can be spent now';
+
+CREATE VIEW loyalty.redemption_list WITH (security_invoker = true) AS
+	SELECT p.name AS program, m.customer, r.member_id, r.key, r.kind, w.name AS reward, r.points, r.value, r.restored,
+		r.is_cancelled, s.name AS source, r.doc_key, r.occurred_at
+	FROM loyalty.redemption r
+	JOIN loyalty.member m ON m.member_id = r.member_id
+	JOIN loyalty.program p ON p.program_id = m.program_id
+	LEFT JOIN loyalty.source s ON s.source_id = r.source_id
+	LEFT JOIN loyalty.reward_use u ON u.member_id = r.member_id AND u.key = r.key AND r.kind = 'reward'
+	LEFT JOIN loyalty.reward w ON w.reward_id = u.reward_id;
+COMMENT ON VIEW loyalty.redemption_list IS 'one row per redemption';
+COMMENT ON COLUMN loyalty.redemption_list.program IS 'programme';
+COMMENT ON COLUMN loyalty.redemption_list.customer IS 'the ERP''s customer key';
+COMMENT ON COLUMN loyalty.redemption_list.member_id IS 'number of the member';
+COMMENT ON COLUMN loyalty.redemption_list.key IS 'key of the redemption';
+COMMENT ON COLUMN loyalty.redemption_list.kind IS 'points (as money), reward, or paid (drawn for a document''s paid_by_points)';
+COMMENT ON COLUMN loyalty.redemption_list.reward IS 'reward that was redeemed';
+COMMENT ON COLUMN loyalty.redemption_list.points IS 'points spent';
+COMMENT ON COLUMN loyalty.redemption_list.value IS 'money they paid';
+COMMENT ON COLUMN loyalty.redemption_list.restored IS 'points of them that came back';
+COMMENT ON COLUMN loyalty.redemption_list.is_cancelled IS 'whether it was cancelled';
+COMMENT ON COLUMN loyalty.redemption_list.source IS 'source of the document that was paid';
+COMMENT ON COLUMN loyalty.redemption_list.doc_key IS 'document that was paid';
+COMMENT ON COLUMN loyalty.redemption_list.occurred_at IS 'business time';
+
 CREATE VIEW loyalty.document_line WITH (security_invoker = true) AS
 	SELECT s.name AS source, d.doc_key, d.member_id, d.occurred_at, d.kind, d.state,
 		l.key AS line_key, l.product, l.category, l.qty::numeric AS qty, l.amount::numeric AS amount,

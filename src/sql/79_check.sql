@@ -40,8 +40,10 @@ AS $$
 	UNION ALL
 	SELECT 'debt beside points that could repay it', m.member_id, format('debt %s', m.debt)
 		FROM loyalty.member m
+		JOIN loyalty.program p ON p.program_id = m.program_id
 		WHERE m.debt > 0
-			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0)
+			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0
+				AND l.expires_on >= (now() AT TIME ZONE p.time_zone)::date)
 	-- lots against entries and allocations
 	UNION ALL
 	SELECT 'lot is not its points plus its allocations', l.member_id,
@@ -80,7 +82,7 @@ AS $$
 		FROM (SELECT d.source_id, d.doc_key, d.member_id, sum(d.points) AS points
 				FROM loyalty.document d GROUP BY d.source_id, d.doc_key, d.member_id) d
 		FULL JOIN (SELECT e.source_id, e.doc_key, e.member_id, sum(e.points) AS points
-				FROM loyalty.entry e WHERE e.source_id IS NOT NULL
+				FROM loyalty.entry e WHERE e.source_id IS NOT NULL AND e.key IS NULL
 				GROUP BY e.source_id, e.doc_key, e.member_id) e
 			ON e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.member_id = d.member_id
 		WHERE coalesce(d.points, 0) <> coalesce(e.points, 0)
@@ -89,14 +91,16 @@ AS $$
 			format('document %s of source %s: last_seq %s', d.doc_key, d.source_id, d.last_seq)
 		FROM loyalty.document d
 		WHERE d.last_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry e
-			WHERE e.member_id = d.member_id AND e.seq = d.last_seq
+			WHERE e.member_id = d.member_id AND e.seq = d.last_seq AND e.key IS NULL
 				AND e.source_id = d.source_id AND e.doc_key = d.doc_key)
 	UNION ALL
-	SELECT 'entry follows no earlier entry of its document', e.member_id, format('entry %s: prev_seq %s', e.seq, e.prev_seq)
+	SELECT 'entry follows no earlier entry of its document or redemption', e.member_id,
+			format('entry %s: prev_seq %s', e.seq, e.prev_seq)
 		FROM loyalty.entry e
 		WHERE e.prev_seq IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.entry b
 			WHERE b.member_id = e.member_id AND b.seq = e.prev_seq AND b.seq < e.seq
-				AND b.source_id = e.source_id AND b.doc_key = e.doc_key)
+				AND b.key IS NOT DISTINCT FROM e.key
+				AND (e.key IS NOT NULL OR (b.source_id = e.source_id AND b.doc_key = e.doc_key)))
 	UNION ALL
 	SELECT 'lot does not expire when its entry says', l.member_id,
 			format('lot %s: %s, entry %s', l.seq, l.expires_on, e.expires_on)
@@ -107,8 +111,17 @@ AS $$
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
 		FROM loyalty.member m
-		LEFT JOIN (SELECT d.member_id, sum(d.qualifying) AS qualifying
-				FROM loyalty.document d GROUP BY d.member_id) d ON d.member_id = m.member_id
+		LEFT JOIN (SELECT coalesce(a.account_id, d.member_id) AS member_id, sum(d.qualifying) AS qualifying
+				FROM loyalty.document d
+				LEFT JOIN (WITH RECURSIVE account AS (
+						SELECT x.member_id, x.merged_into AS account_id FROM loyalty.member x WHERE x.merged_into IS NOT NULL
+						UNION ALL
+						SELECT c.member_id, x.merged_into FROM account c
+							JOIN loyalty.member x ON x.member_id = c.account_id WHERE x.merged_into IS NOT NULL)
+					SELECT c.member_id, c.account_id FROM account c
+						JOIN loyalty.member x ON x.member_id = c.account_id WHERE x.merged_into IS NULL) a
+					ON a.member_id = d.member_id
+				GROUP BY 1) d ON d.member_id = m.member_id
 		WHERE m.qualifying <> coalesce(d.qualifying, 0)
 	UNION ALL
 	SELECT 'tier is not the one that is reached', m.member_id,
@@ -167,6 +180,94 @@ AS $$
 				FROM loyalty.document d WHERE d.raw IS NOT NULL GROUP BY d.member_id) d
 			ON d.member_id = m.member_id
 		WHERE abs(d.points + coalesce(m.carry[1] / m.carry[2], 0) - d.raw) > 0.000001
+	-- merges and transfers: what one gives the other gets
+	UNION ALL
+	SELECT 'merged member has points', m.member_id, format('balance %s, debt %s, held %s', m.balance, m.debt, m.held)
+		FROM loyalty.member m WHERE m.merged_into IS NOT NULL AND (m.balance <> 0 OR m.debt <> 0 OR m.held <> 0)
+	UNION ALL
+	SELECT 'transfer gives other points than it takes', min(e.member_id), format('transfer %s: %s', e.key, sum(e.points))
+		FROM loyalty.entry e
+		LEFT JOIN loyalty.operation o ON o.member_id = e.member_id AND o.key = e.key
+		WHERE e.kind = 'transfer'
+		GROUP BY e.key, CASE WHEN e.key LIKE 'merge:%' THEN 0 ELSE least(e.member_id, o.other_member_id) END,
+			CASE WHEN e.key LIKE 'merge:%' THEN 0 ELSE greatest(e.member_id, o.other_member_id) END
+		HAVING sum(e.points) <> 0
+	-- redemptions against entries, lots and holds
+	UNION ALL
+	SELECT 'redemption is not the sum of its entries', coalesce(r.member_id, e.member_id),
+			format('redemption %s: %s - %s - %s, entries %s', coalesce(r.key, e.key), r.points, r.restored,
+				r.written_off, coalesce(e.points, 0))
+		FROM loyalty.redemption r
+		FULL JOIN (SELECT e.member_id, e.key, sum(e.points) AS points, max(e.seq) AS last_seq
+				FROM loyalty.entry e WHERE e.kind IN ('redeem', 'redeem_cancel')
+				GROUP BY e.member_id, e.key) e ON e.member_id = r.member_id AND e.key = r.key
+		WHERE r.key IS NULL OR coalesce(e.points, 0) <> r.restored + r.written_off - r.points
+			OR e.last_seq IS DISTINCT FROM r.last_seq
+	UNION ALL
+	SELECT 'redemption is out of its bounds', r.member_id,
+			format('redemption %s: %s restored and %s written off of %s', r.key, r.restored, r.written_off, r.points)
+		FROM loyalty.redemption r
+		WHERE r.restored < 0 OR r.written_off < 0 OR r.restored + r.written_off > r.points
+			OR (r.is_cancelled AND r.restored <> r.points) OR (r.source_id IS NULL) <> (r.doc_key IS NULL)
+	UNION ALL
+	SELECT 'redemption gave more back to a lot than it drew', g.member_id,
+			format('redemption %s, lot %s: %s', g.key, g.lot_seq, g.points)
+		FROM (SELECT e.member_id, e.key, a.lot_seq, sum(a.points) AS points
+				FROM loyalty.entry e
+				JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
+				WHERE e.kind IN ('redeem', 'redeem_cancel')
+				GROUP BY e.member_id, e.key, a.lot_seq HAVING sum(a.points) > 0) g
+		JOIN loyalty.lot l ON l.member_id = g.member_id AND l.seq = g.lot_seq AND l.points > 0
+		-- what repaid a debt that a redemption made may get it back
+		WHERE NOT EXISTS (SELECT FROM loyalty.entry d JOIN loyalty.lot x ON x.member_id = d.member_id AND x.seq = d.seq
+			WHERE d.member_id = g.member_id AND d.key = g.key AND x.points < 0)
+	UNION ALL
+	SELECT 'held points are not the sum of the open holds', m.member_id,
+			format('held %s, holds %s', m.held, coalesce(h.points, 0))
+		FROM loyalty.member m
+		LEFT JOIN (SELECT h.member_id, sum(h.points) AS points FROM loyalty.hold h
+				WHERE h.state = 'open' GROUP BY h.member_id) h ON h.member_id = m.member_id
+		WHERE m.held <> coalesce(h.points, 0)
+	UNION ALL
+	SELECT 'captured hold and redemption disagree', h.member_id,
+			format('hold %s: %s captured of %s, redeemed %s', h.key, h.captured, h.points, r.points)
+		FROM loyalty.hold h
+		LEFT JOIN loyalty.redemption r ON r.member_id = h.member_id AND r.key = h.key
+		WHERE h.captured > h.points OR (h.state = 'captured') <> (h.captured > 0)
+			OR (h.state = 'captured' AND h.captured IS DISTINCT FROM r.points)
+	-- rewards and vouchers
+	UNION ALL
+	SELECT 'reward counts other units than were redeemed', 0::bigint,
+			format('reward %s: used %s, spent %s, uses %s, %s', r.name, r.used, r.spent, coalesce(u.units, 0), coalesce(u.points, 0))
+		FROM loyalty.reward r
+		LEFT JOIN (SELECT u.reward_id, sum(u.units) AS units, sum(u.points) AS points FROM loyalty.reward_use u
+				WHERE NOT u.is_cancelled GROUP BY u.reward_id) u ON u.reward_id = r.reward_id
+		WHERE (r.stock IS NOT NULL OR r.budget IS NOT NULL)
+			AND (r.used <> coalesce(u.units, 0) OR r.spent <> coalesce(u.points, 0))
+	UNION ALL
+	SELECT 'reward and its redemption disagree', coalesce(u.member_id, r.member_id), format('key %s', coalesce(u.key, r.key))
+		FROM loyalty.reward_use u
+		FULL JOIN (SELECT * FROM loyalty.redemption r WHERE r.kind = 'reward') r
+			ON r.member_id = u.member_id AND r.key = u.key
+		WHERE u.points IS DISTINCT FROM r.points OR u.is_cancelled IS DISTINCT FROM r.is_cancelled
+	UNION ALL
+	SELECT 'voucher is not what its uses leave', v.member_id,
+			format('voucher %s: %s of %s remain after %s uses', left(v.code, 4), v.remaining, v.value, v.uses)
+		FROM loyalty.voucher v
+		LEFT JOIN (SELECT u.member_id, u.code, count(*) AS n, sum(u.amount) AS amount FROM loyalty.voucher_use u
+				WHERE u.state <> 'released' GROUP BY u.member_id, u.code) u ON u.member_id = v.member_id AND u.code = v.code
+		WHERE v.uses <> coalesce(u.n, 0) OR v.uses > v.max_uses OR v.remaining < 0
+			OR v.remaining <> CASE WHEN v.kind = 'value' THEN v.value - coalesce(u.amount, 0) ELSE 0 END
+	UNION ALL
+	SELECT 'entry of no call', e.member_id, format('entry %s, key %s', e.seq, e.key)
+		FROM loyalty.entry e
+		WHERE (e.key IS NULL) <> (e.kind IN ('earn', 'return', 'correction'))
+			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE ALL (ARRAY['paid\_by\_points:%', 'merge:%'])
+				AND NOT EXISTS (SELECT FROM loyalty.operation o
+					WHERE o.member_id = e.member_id AND o.key IN (e.key, 'capture:' || e.key)))
+	-- figures of analytics
+	UNION ALL
+	SELECT * FROM loyalty.check_analytics()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';

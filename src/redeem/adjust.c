@@ -1,0 +1,221 @@
+/*
+ * adjust.c
+ *	  Points moved by hand: adjustments, transfers, merges of customers.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+
+#include "errors.h"
+#include "redeem/redeem.h"
+
+PG_FUNCTION_INFO_V1(loyalty_adjust);
+PG_FUNCTION_INFO_V1(loyalty_transfer_points);
+PG_FUNCTION_INFO_V1(loyalty_merge_customers);
+
+/* whoever may adjust as much as he likes */
+#define APPROVER "loyalty_manager"
+
+/* open holds go along with the points; what the other has under that key stays */
+static LoyaltyPlan plan_copy_holds = {
+	.sql = "INSERT INTO loyalty.hold (member_id, key, points, value, state, created_at, expires_at)"
+	" SELECT $2, h.key, h.points, h.value, 'open', h.created_at, h.expires_at FROM loyalty.hold h"
+	" WHERE h.member_id = $1 AND h.state = 'open' AND h.expires_at > $3"
+	" ON CONFLICT (member_id, key) DO NOTHING RETURNING points",
+	.nparams = 3, .types = {INT8OID, INT8OID, TIMESTAMPTZOID}
+};
+
+static LoyaltyPlan plan_release_holds = {
+	.sql = "UPDATE loyalty.hold SET state = 'released', closed_at = $2 WHERE member_id = $1 AND state = 'open'",
+	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
+};
+
+static char *
+text_of(Points points)
+{
+	return loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(points)));
+}
+
+/*
+ * adjust(program, customer, points, reason, key, expires_on, at)
+ *	-> (points, value, balance, available)
+ */
+Datum
+loyalty_adjust(PG_FUNCTION_ARGS)
+{
+	char	   *customer = loyalty_required_text(fcinfo, 1, "customer");
+	Points		points = loyalty_points_argument(fcinfo, 2, "points");
+	char	   *reason = loyalty_required_text(fcinfo, 3, "reason");
+	DateADT		expires_on = PG_ARGISNULL(5) ? DATEVAL_NOEND : PG_GETARG_DATEADT(5);
+	LoyaltyCall c;
+	Points		limit;
+	Datum		result;
+
+	loyalty_call_begin(&c, "adjust", fcinfo, 6);
+	c.key = loyalty_key_argument(fcinfo, 4);
+	if (points == 0 || reason[strspn(reason, " \t\n")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 points == 0 ? errmsg("points cannot be 0") : errmsg("an adjustment needs a reason")));
+	if (!PG_ARGISNULL(5) && (points < 0 || expires_on < loyalty_program_date(c.program, c.at)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 points < 0 ? errmsg("points that are taken do not expire") :
+				 errmsg("expires_on has passed already")));
+	limit = c.program->policy == NULL ? 0 : c.program->policy->clerk_limit;
+	if ((points > limit || points < -limit) && !loyalty_call_may(&c, APPROVER))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_LIMIT),
+				 errmsg("role \"%s\" may not adjust by so many points", GetUserNameFromId(c.caller, false)),
+				 errdetail("%s points were asked for, the most is %s.", text_of(points), text_of(limit)),
+				 errhint("The limit is redemption_policy.clerk_limit; members of role \"%s\" have none.", APPROVER)));
+	loyalty_call_numeric(&c, "points", fcinfo, 2);
+	loyalty_call_argument(&c, "reason", reason, true);
+	if (!PG_ARGISNULL(5))
+		loyalty_call_argument(&c, "expires_on", expires_on == DATEVAL_NOEND ? "infinity" :
+							  psprintf("%d", expires_on + POSTGRES_EPOCH_JDATE), true);
+	loyalty_call_lock(&c, customer, NULL);
+	if (!loyalty_call_answered(&c))
+	{
+		LoyaltyPosting p;
+		LoyaltyEntry entry = {0};
+
+		if (points < 0)
+			loyalty_check_available(&c, -points);
+		loyalty_posting_open(&p, c.member, c.at);
+		if (points > 0)
+		{
+			(void) loyalty_new_lot(&p, expires_on, points);
+			loyalty_repay(&p);
+		}
+		else if (loyalty_spend(&p, -points) > 0)
+			elog(ERROR, "points of member " INT64_FORMAT " vanished", c.member->id);
+		entry.kind = "adjust";
+		entry.points = points;
+		entry.at = c.at;
+		entry.key = c.key;
+		loyalty_posting_end(&p, &entry, c.now);
+		c.answer.points = points;
+		loyalty_call_store(&c);
+	}
+	result = loyalty_call_result(&c, fcinfo);
+	loyalty_call_end(&c);
+	PG_RETURN_DATUM(result);
+}
+
+/* the other side of a call: its figures, and the answer under the same key */
+static void
+record_other(LoyaltyCall *c, Points points)
+{
+	if (c->other->dirty)
+		loyalty_store_members(&c->other, 1);
+	loyalty_call_record(c, c->other->id, points, c->other->balance, loyalty_available(c->other, c->at), c->member->id);
+}
+
+/*
+ * transfer(program, from_customer, to_customer, points, key, at)
+ *	-> (points, value, balance, available) of the giver
+ */
+Datum
+loyalty_transfer_points(PG_FUNCTION_ARGS)
+{
+	char	   *from = loyalty_required_text(fcinfo, 1, "from_customer");
+	char	   *to = loyalty_required_text(fcinfo, 2, "to_customer");
+	Points		points = loyalty_points_argument(fcinfo, 3, "points");
+	LoyaltyCall c;
+	Datum		result;
+
+	loyalty_call_begin(&c, "transfer", fcinfo, 5);
+	c.key = loyalty_key_argument(fcinfo, 4);
+	if (points <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("points must be above 0")));
+	loyalty_call_argument(&c, "from", from, true);
+	loyalty_call_argument(&c, "to", to, true);
+	loyalty_call_numeric(&c, "points", fcinfo, 3);
+	loyalty_call_lock(&c, from, to);
+	if (!loyalty_call_answered(&c))
+	{
+		if (c.other == c.member)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOYALTY_STATE),
+					 errmsg("customers \"%s\" and \"%s\" have one balance", from, to)));
+		loyalty_check_available(&c, points);
+		loyalty_transfer(c.member, c.other, points, c.key, c.at, c.now);
+		c.answer.points = points;
+		c.other_id = c.other->id;
+		loyalty_call_store(&c);
+		record_other(&c, points);
+	}
+	result = loyalty_call_result(&c, fcinfo);
+	loyalty_call_end(&c);
+	PG_RETURN_DATUM(result);
+}
+
+/* holds of one member become the other's */
+static void
+move_holds(LoyaltyCall *c)
+{
+	LoyaltyMember *from = c->member;
+	Datum		values[3];
+	uint64		n;
+	bool		isnull;
+
+	if (from->held == 0)
+		return;
+	values[0] = Int64GetDatum(from->id);
+	values[1] = Int64GetDatum(c->other->id);
+	values[2] = TimestampTzGetDatum(c->now);
+	n = loyalty_write(&plan_copy_holds, values, NULL);
+	for (uint64 i = 0; i < n; i++)
+		c->other->held += loyalty_points_from_datum(loyalty_spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	values[1] = TimestampTzGetDatum(c->now);
+	(void) loyalty_write(&plan_release_holds, values, NULL);
+	from->held = 0;
+}
+
+/*
+ * merge_customers(program, customer, into_customer, at)
+ *	-> (points, value, balance, available) of who has the points now
+ *
+ * What the customer has goes to the other one for good, and so does whatever
+ * is booked for him later.  To merge again does nothing.
+ */
+Datum
+loyalty_merge_customers(PG_FUNCTION_ARGS)
+{
+	char	   *from = loyalty_required_text(fcinfo, 1, "customer");
+	char	   *into = loyalty_required_text(fcinfo, 2, "into_customer");
+	LoyaltyCall c;
+	Datum		result;
+
+	loyalty_call_begin(&c, "merge_customers", fcinfo, 3);
+	loyalty_call_lock(&c, from, into);
+	if (c.other != c.member)
+	{
+		LoyaltyMember *merged = c.member;
+
+		c.key = loyalty_merge_key(merged->id);
+		loyalty_call_argument(&c, "customer", from, true);
+		loyalty_call_argument(&c, "into", into, true);
+		appendStringInfoChar(&c.arguments, '}');
+		move_holds(&c);
+		c.answer.points = merged->balance;
+		loyalty_sweep(merged, c.other, c.at, c.now);
+		merged->merged_into = c.other->id;
+		merged->dirty = true;
+		c.other_id = c.other->id;
+		loyalty_call_store(&c);
+		record_other(&c, c.answer.points);
+	}
+	c.answer.balance = c.other->balance;
+	c.answer.available = loyalty_available(c.other, c.at);
+	result = loyalty_call_result(&c, fcinfo);
+	loyalty_call_end(&c);
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,70 @@
+-- The figures of analytics follow from the books: proved like these.
+
+CREATE FUNCTION loyalty.check_analytics(OUT problem text, OUT member_id bigint, OUT detail text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_state loyalty.analytics_state;
+	v_changed bigint[];
+BEGIN
+	FOR v_state IN SELECT * FROM loyalty.analytics_state s WHERE s.horizon > 0 LOOP
+		-- figures of members whose documents have changed since are old, not wrong
+		v_changed := loyalty.changed_members(v_state.program_id, v_state.as_of, v_state.as_of, v_state.horizon);
+		CONTINUE WHEN v_changed IS NULL;
+
+		RETURN QUERY
+			SELECT 'member_day is not what the documents give', coalesce(f.member_id, t.member_id),
+				format('%s: kept %s, due %s', coalesce(f.day, t.day), (t.sales, t.reversed, t.returns, t.gross, t.returned),
+					(f.sales, f.reversed, f.returns, f.gross, f.returned))
+			FROM loyalty.sale_days(v_state.program_id, v_state.as_of, NULL) f
+			FULL JOIN (SELECT * FROM loyalty.member_day d WHERE d.program_id = v_state.program_id) t
+				ON t.member_id = f.member_id AND t.day = f.day
+			WHERE (f.sales, f.reversed, f.returns, f.gross, f.returned)
+					IS DISTINCT FROM (t.sales, t.reversed, t.returns, t.gross, t.returned)
+				AND coalesce(f.member_id, t.member_id) <> ALL (v_changed);
+		RETURN QUERY
+			SELECT 'member_summary is not the sum of member_day', coalesce(f.member_id, t.member_id),
+				format('kept %s, due %s', (t.sales, t.gross, t.returned, t.purchase_days), (f.sales, f.gross, f.returned, f.purchase_days))
+			FROM (SELECT d.member_id, sum(d.sales) AS sales, sum(d.reversed) AS reversed, sum(d.returns) AS returns,
+					sum(d.gross) AS gross, sum(d.returned) AS returned, count(*) FILTER (WHERE d.sales > 0) AS purchase_days,
+					min(d.day) FILTER (WHERE d.sales > 0) AS first_sale_on, max(d.day) FILTER (WHERE d.sales > 0) AS last_sale_on
+				FROM loyalty.member_day d WHERE d.program_id = v_state.program_id GROUP BY d.member_id) f
+			FULL JOIN (SELECT * FROM loyalty.member_summary s WHERE s.program_id = v_state.program_id) t ON t.member_id = f.member_id
+			WHERE (f.sales, f.reversed, f.returns, f.gross, f.returned, f.purchase_days, f.first_sale_on, f.last_sale_on)
+				IS DISTINCT FROM (t.sales, t.reversed, t.returns, t.gross, t.returned, t.purchase_days, t.first_sale_on, t.last_sale_on);
+		RETURN QUERY
+			SELECT 'program_day is not the sum of member_day', 0::bigint, format('programme %s, %s', v_state.program_id, coalesce(f.day, t.day))
+			FROM (SELECT d.day, sum(d.sales) AS sales, sum(d.returns) AS returns, sum(d.gross) AS gross, sum(d.returned) AS returned,
+					count(*) FILTER (WHERE d.sales > 0) AS active_members
+				FROM loyalty.member_day d WHERE d.program_id = v_state.program_id GROUP BY d.day) f
+			FULL JOIN (SELECT * FROM loyalty.program_day d WHERE d.program_id = v_state.program_id) t ON t.day = f.day
+			WHERE (f.sales, f.returns, f.gross, f.returned, f.active_members)
+				IS DISTINCT FROM (t.sales, t.returns, t.gross, t.returned, t.active_members);
+		RETURN QUERY
+			SELECT 'program_cohort is not the sum of member_day', 0::bigint, format('programme %s: kept %s, due %s', v_state.program_id, t, f)
+			FROM (SELECT sum(d.sales) AS sales, sum(d.gross - d.returned) AS net FROM loyalty.member_day d
+					JOIN loyalty.member_summary s ON s.member_id = d.member_id AND s.first_sale_on IS NOT NULL
+					WHERE d.program_id = v_state.program_id) f,
+				(SELECT sum(c.sales) AS sales, sum(c.net) AS net FROM loyalty.program_cohort c WHERE c.program_id = v_state.program_id) t
+			WHERE (f.sales, f.net) IS DISTINCT FROM (t.sales, t.net);
+		IF v_changed = '{}' THEN
+			RETURN QUERY
+				SELECT 'program_points is not the sum of the entries', 0::bigint, format('programme %s: kept %s, due %s', v_state.program_id, t, f)
+				FROM (SELECT sum(e.points) AS points, count(*) AS entries FROM loyalty.entry e
+						JOIN loyalty.member m ON m.member_id = e.member_id WHERE m.program_id = v_state.program_id) f,
+					(SELECT coalesce(sum(c.points), 0) AS points, coalesce(sum(c.entries), 0) AS entries
+						FROM loyalty.program_points c WHERE c.program_id = v_state.program_id) t
+				WHERE coalesce(f.points, 0) <> t.points OR f.entries <> t.entries;
+		END IF;
+	END LOOP;
+	RETURN QUERY
+		SELECT 'snapshot has other members than it says', 0::bigint, format('programme %s, %s: %s', s.program_id, s.as_of, s.members)
+		FROM loyalty.rfm_snapshot s
+		WHERE s.members <> (SELECT count(*) FROM loyalty.rfm_snapshot_member m
+			WHERE m.program_id = s.program_id AND m.as_of = s.as_of);
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_analytics() IS
+'proves that the figures kept by analytics follow from the documents and entries they were made from; what was written since the last refresh is left out; part of check()';
