@@ -19,6 +19,7 @@
 
 #include "config.h"
 #include "ledger/ledger.h"
+#include "rule/match.h"
 
 /* documents per batch; one statement reads the facts of so many */
 #define BATCH_DOCUMENTS 2000
@@ -64,6 +65,10 @@ attempt(void (*work) (void *), void *arg)
 
 	if (error != NULL)
 		loyalty_store_reset();
+	/* that a number was divided by zero does not help unless one knows by which rule */
+	if (error != NULL && error->context != NULL &&
+		strncmp(error->context, LOYALTY_RULE_CONTEXT, strlen(LOYALTY_RULE_CONTEXT)) == 0)
+		error->message = psprintf("%.*s: %s", (int) strcspn(error->context, "\n"), error->context, error->message);
 	MemoryContextDelete(context);
 	return error;
 }

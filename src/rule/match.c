@@ -368,7 +368,7 @@ proviso_of(LoyaltyCondition *condition, LoyaltyRow *rows)
 static void
 rule_context(void *arg)
 {
-	errcontext("condition of rule \"%s\"", (char *) arg);
+	errcontext(LOYALTY_RULE_CONTEXT " \"%s\"", (char *) arg);
 }
 
 static bool
