@@ -372,6 +372,24 @@ foreach my $w (@played)
 	my @v = $w eq 'b' ? () : rows("SELECT doc_key, customer, booked, due, problem FROM loyalty.verify('u_$w') ORDER BY 1;");
 	result(!@v, "verify('u_$w') finds " . @v . ' documents', map { join(' | ', @$_) } @v[ 0 .. min(9, $#v) ]);
 }
+# a basket is told what it earns when it is bought next, after all that went before
+foreach my $w (grep { $_ ne 'b' } @played)
+{
+	my @told = rows("CREATE TABLE u_$w.basket AS SELECT 'Q-' || m.customer AS key, m.customer, n AS line, (ARRAY['A','B','C','X'])[1 + h % 4] AS category, 1 + h % 5 AS qty,
+			(ARRAY[0, 10, 33.33, 99.99, 120, 300, 500])[1 + h % 7] AS amount
+		FROM (SELECT * FROM loyalty.member WHERE program_id = loyalty.program_id('u_$w') AND customer ~ '^[0-9]+a-' ORDER BY md5(customer) LIMIT 25) m,
+			generate_series(1, 3) n, LATERAL (SELECT abs(hashtext(customer || n::text) / 8) AS h) r;
+		CREATE TABLE u_$w.told AS SELECT key, (SELECT points FROM loyalty.quote_earn('u_$w', customer, NULL,
+				jsonb_agg(jsonb_build_object('key', key || line, 'category', category, 'qty', qty, 'amount', amount)), at => '2024-07-20 10:00+00') ORDER BY step DESC LIMIT 1) AS points
+			FROM u_$w.basket GROUP BY key, customer;
+		INSERT INTO u_$w.line (key, parent, category, qty, amount) SELECT key || line, key, category, qty, amount FROM u_$w.basket;
+		INSERT INTO u_$w.doc (key, customer, at, posted, channel) SELECT DISTINCT key, customer, '2024-07-20 10:00+00'::timestamptz, true, 'shop' FROM u_$w.basket;
+		CALL loyalty.upkeep();
+		SELECT t.key, t.points, d.points, (t.points IS NOT DISTINCT FROM d.points)::int FROM u_$w.told t
+			LEFT JOIN loyalty.document d ON d.source_id = (SELECT source_id FROM loyalty.source WHERE name = 'u_$w') AND d.doc_key = t.key ORDER BY 1;");
+	result($_->[3], "world $w: quote_earn() tells $_->[1] for $_->[0], booked are " . ($_->[2] // 'none')) foreach @told;
+}
+
 my @check = rows('SELECT problem, member_id, detail FROM loyalty.check() ORDER BY 1, 2;');
 result(!@check, 'check() finds ' . @check . ' problems', map { join(' | ', @$_) } @check[ 0 .. min(9, $#check) ]);
 
