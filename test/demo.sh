@@ -8,6 +8,9 @@
 #   bash test/demo.sh FILE.csv[.xz]     a file in the layout of UCI Online Retail
 #
 # Ends with exit code 1 if loyalty.check() or a comparison finds anything.
+# Where node and npm are installed, the figures are also drawn as one HTML page
+# that needs nothing else: PAGE says where, default is loyalty-demo.html in the
+# directory for temporary files.
 # See test/lib.sh for PG_CONFIG, INSTALLED and KEEP.
 
 # shellcheck source-path=SCRIPTDIR
@@ -31,6 +34,32 @@ play()
 		sed -u 's/^psql:[^ ]*: NOTICE:  /   /'
 }
 
+# Draw the views as a page; a page that cannot be made fails nothing.
+draw_page()
+{
+	local work="$SCRATCH/page"
+
+	if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+		note "no page: node and npm are not installed"
+		return 0
+	fi
+	as_db mkdir "$work"
+	as_db cp "$SCRATCH"/tree/test/demo/page/* "$work"
+	if quietly "$work/npm.log" "npm ci" as_db npm --prefix "$work" ci --ignore-scripts --no-audit --no-fund &&
+		db -U erp -d demo -f "$work/data.sql" >"$SCRATCH/data.json" &&
+		node "$work/render.mjs" "$work" <"$SCRATCH/data.json" >"$SCRATCH/page.html" &&
+		cp "$SCRATCH/page.html" "$PAGE"; then
+		note "$PAGE"
+	else
+		note "no page"
+	fi
+}
+
+PAGE=${PAGE:-${TMPDIR:-/tmp}/loyalty-demo.html}
+case "$PAGE" in
+	/*) ;;
+	*) PAGE=$PWD/$PAGE ;;
+esac
 case "${1:-}" in
 	-h|--help)
 		sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -82,5 +111,8 @@ else
 	play retail_play.sql
 	play retail_report.sql
 fi
+say ""
+say "== the figures as a page"
+draw_page
 say ""
 say "done in $SECONDS s: everything agrees"

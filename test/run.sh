@@ -2,7 +2,7 @@
 # All tests.  Installs what is missing, builds and installs the extension, and
 # runs every tier against a throw-away cluster.
 #
-#   bash test/run.sh [tier...]        tiers: build regress isolation pgtap tap random fuzz lint
+#   bash test/run.sh [tier...]        tiers: build regress isolation pgtap tap random fuzz page lint
 #
 # The last line counts what passed and what failed.  A tier that cannot run is
 # a failure, never a skip.  See test/lib.sh for PG_CONFIG, INSTALLED and KEEP.
@@ -10,7 +10,7 @@
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-ALL_TIERS="build regress isolation pgtap tap random fuzz lint"
+ALL_TIERS="build regress isolation pgtap tap random fuzz page lint"
 LIMIT=1800						# seconds; a test that hangs must not hang the caller
 PASSED=0
 FAILED=0
@@ -279,6 +279,19 @@ tier_random()
 tier_fuzz()
 {
 	count_script fuzz
+}
+
+# ---------------------------------------------------------------------------
+# page
+
+# The demo's page in a browser.
+tier_page()
+{
+	local packages=(chromium)
+
+	command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
+	need_packages "${packages[@]}"
+	count_tap page page bash "$SCRATCH/tree/test/demo/page/check.sh"
 }
 
 # ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@
 
 #include <math.h>
 
-#include "catalog/pg_type.h"
+#include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/array.h"

@@ -17,6 +17,7 @@
 PG_FUNCTION_INFO_V1(loyalty_enrol);
 PG_FUNCTION_INFO_V1(loyalty_apply_tiers);
 PG_FUNCTION_INFO_V1(loyalty_member_id);
+PG_FUNCTION_INFO_V1(loyalty_customer_number);
 PG_FUNCTION_INFO_V1(loyalty_balance);
 
 static LoyaltyPlan plan_balance_at = {
@@ -110,11 +111,9 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(n);
 }
 
-/*
- * member_id(program text, customer text) -> bigint, NULL if no member
- */
-Datum
-loyalty_member_id(PG_FUNCTION_ARGS)
+/* the member that a customer is, or who has his points; 0 for none */
+static int64
+number_of(FunctionCallInfo fcinfo, bool account)
 {
 	LoyaltyIdentity save;
 	LoyaltyProgram *program;
@@ -124,10 +123,38 @@ loyalty_member_id(PG_FUNCTION_ARGS)
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	id = loyalty_account_of(loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	id = loyalty_find_member(program, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (account)
+		id = loyalty_account_of(id);
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();
+	return id;
+}
+
+/*
+ * member_id(program text, customer text) -> bigint, NULL if no member: who has
+ * the customer's points
+ */
+Datum
+loyalty_member_id(PG_FUNCTION_ARGS)
+{
+	int64		id = number_of(fcinfo, true);
+
+	if (id == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(id);
+}
+
+/*
+ * customer_number(program text, customer text) -> bigint, NULL if no member:
+ * the customer himself, even if somebody else has his points
+ */
+Datum
+loyalty_customer_number(PG_FUNCTION_ARGS)
+{
+	int64		id = number_of(fcinfo, false);
+
 	if (id == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);

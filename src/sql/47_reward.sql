@@ -241,15 +241,9 @@ COMMENT ON FUNCTION loyalty.redeem_reward(text, text, text, text, integer, text,
 'exchanges points for units of a reward; a reward with voucher_days answers with the code of a voucher.  Money off that is linked to a document by source and doc_key leaves what the document earns';
 
 CREATE FUNCTION loyalty.customer_number(program text, customer text) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT m.member_id FROM loyalty.member m
-	WHERE m.program_id = loyalty.program_id($1) AND m.customer = $2 AND m.merged_into IS NOT NULL
-		AND EXISTS (SELECT FROM loyalty.member x WHERE x.merged_into IS NOT NULL)
-	UNION ALL SELECT 0 LIMIT 1
-$$;
+LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_customer_number';
 COMMENT ON FUNCTION loyalty.customer_number(text, text) IS
-'internal: number of a customer who was merged into another one, 0 if he was not';
+'internal: number of the member that a customer is himself, whoever has his points; NULL if none';
 
 CREATE FUNCTION loyalty.cancel_reward(program text, customer text, key text, at timestamptz DEFAULT NULL,
 	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))

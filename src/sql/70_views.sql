@@ -38,7 +38,7 @@ COMMENT ON COLUMN loyalty.member_points.held IS 'points that holds reserve now';
 COMMENT ON COLUMN loyalty.member_points.available IS 'points that can be spent now';
 
 CREATE VIEW loyalty.redemption_list WITH (security_invoker = true) AS
-	SELECT p.name AS program, m.customer, r.member_id, r.key, r.kind, w.name AS reward, r.points, r.value, r.restored,
+	SELECT p.name AS program, m.customer, r.member_id, r.key, r.kind, w.name AS reward, r.points, r.value::numeric(20,6) AS value, r.restored,
 		r.is_cancelled, s.name AS source, r.doc_key, r.occurred_at
 	FROM loyalty.redemption r
 	JOIN loyalty.member m ON m.member_id = r.member_id

@@ -110,6 +110,16 @@ COMMENT ON COLUMN loyalty.program_points.kind IS 'kind of entry';
 COMMENT ON COLUMN loyalty.program_points.entries IS 'entries';
 COMMENT ON COLUMN loyalty.program_points.points IS 'their points';
 
+CREATE TABLE loyalty.member_counted (
+	member_id       bigint PRIMARY KEY,
+	program_id      integer NOT NULL,
+	seq             bigint NOT NULL
+) WITH (fillfactor = 80);
+COMMENT ON TABLE loyalty.member_counted IS 'which entries are in program_points: a member''s entries are numbered without gaps';
+COMMENT ON COLUMN loyalty.member_counted.member_id IS 'member';
+COMMENT ON COLUMN loyalty.member_counted.program_id IS 'programme of the member';
+COMMENT ON COLUMN loyalty.member_counted.seq IS 'the newest of them';
+
 CREATE TABLE loyalty.program_cohort (
 	program_id      integer NOT NULL,
 	cohort          date NOT NULL,
@@ -219,44 +229,84 @@ $$;
 COMMENT ON FUNCTION loyalty.changed_members(integer, date, date, bigint) IS
 'members of a programme to read again for figures as of a day, given the day and the horizon of those that are known; NULL for all';
 
+-- Sums of member_day: of members, so that what some of them add to the whole
+-- can be taken out before they are read again, and put back after.
+CREATE FUNCTION loyalty.day_sums(program_id integer, members bigint[]) RETURNS SETOF loyalty.program_day
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT $1, d.day, pg_catalog.sum(d.sales), pg_catalog.sum(d.reversed), pg_catalog.sum(d.returns),
+		pg_catalog.sum(d.gross), pg_catalog.sum(d.returned), pg_catalog.count(*) FILTER (WHERE d.sales > 0),
+		pg_catalog.count(*) FILTER (WHERE d.day = s.first_sale_on)
+	FROM loyalty.member_day d
+	JOIN loyalty.member_summary s ON s.member_id = d.member_id
+	WHERE d.program_id = $1 AND ($2 IS NULL OR d.member_id = ANY ($2))
+	GROUP BY d.day;
+END;
+COMMENT ON FUNCTION loyalty.day_sums(integer, bigint[]) IS 'rows of program_day as members (NULL for all) of a programme make them';
+
+-- months are numbered, so that they are made dates once and not for every row;
+-- a member is counted at his first sale of a month
+CREATE FUNCTION loyalty.cohort_sums(program_id integer, members bigint[]) RETURNS SETOF loyalty.program_cohort
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT $1, pg_catalog.make_date(y.cohort / 12, y.cohort % 12 + 1, 1), pg_catalog.make_date(y.month / 12, y.month % 12 + 1, 1),
+		y.members, y.sales, y.net
+	FROM (SELECT s.cohort, x.month, pg_catalog.count(*) FILTER (WHERE x.is_first) AS members,
+				pg_catalog.sum(x.sales) AS sales, pg_catalog.sum(x.net) AS net
+			FROM (SELECT w.member_id, w.month, w.sales, w.net,
+						w.month IS DISTINCT FROM pg_catalog.lag(w.month) OVER (PARTITION BY w.member_id ORDER BY w.day) AS is_first
+					FROM (SELECT d.member_id, d.day, d.sales, d.gross - d.returned AS net,
+								(pg_catalog.date_part('year', d.day) * 12 + pg_catalog.date_part('month', d.day))::integer - 1 AS month
+							FROM loyalty.member_day d
+							WHERE d.program_id = $1 AND d.sales > 0 AND ($2 IS NULL OR d.member_id = ANY ($2))) w
+					UNION ALL
+					SELECT d.member_id, (pg_catalog.date_part('year', d.day) * 12 + pg_catalog.date_part('month', d.day))::integer - 1,
+						0, d.gross - d.returned, false
+					FROM loyalty.member_day d
+					WHERE d.program_id = $1 AND d.sales = 0 AND ($2 IS NULL OR d.member_id = ANY ($2))) x
+			JOIN (SELECT m.member_id,
+						(pg_catalog.date_part('year', m.first_sale_on) * 12 + pg_catalog.date_part('month', m.first_sale_on))::integer - 1 AS cohort
+					FROM loyalty.member_summary m
+					WHERE m.program_id = $1 AND m.first_sale_on IS NOT NULL AND ($2 IS NULL OR m.member_id = ANY ($2))) s
+				ON s.member_id = x.member_id
+			GROUP BY s.cohort, x.month) y;
+END;
+COMMENT ON FUNCTION loyalty.cohort_sums(integer, bigint[]) IS 'rows of program_cohort as members (NULL for all) of a programme make them';
+
 CREATE FUNCTION loyalty.refresh_members(program_id integer, as_of date, members bigint[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := program_id;
 	v_as_of date := as_of;
 	v_members bigint[] := members;
+	v_days loyalty.program_day[];
+	v_cohorts loyalty.program_cohort[];
 	v_count bigint;
 BEGIN
 	-- all of them: sorted once, for the sums as for the index
 	IF v_members IS NULL THEN
 		DELETE FROM loyalty.member_day t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.member_summary t WHERE t.program_id = v_program;
-		PERFORM set_config('enable_hashagg', 'off', true);
+		DELETE FROM loyalty.program_day t WHERE t.program_id = v_program;
+		DELETE FROM loyalty.program_cohort t WHERE t.program_id = v_program;
+		PERFORM set_config('enable_hashagg', 'off', true), set_config('enable_nestloop', 'off', true);
 		INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)
 		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
 		FROM loyalty.sale_days(v_program, v_as_of, NULL) f
 		ORDER BY f.member_id, f.day;
+		-- what follows must not be planned for an empty table
+		ANALYZE loyalty.member_day;
 	ELSE
-		WITH fresh AS MATERIALIZED (
-			SELECT * FROM loyalty.sale_days(v_program, v_as_of, v_members)
-		), gone AS (
-			DELETE FROM loyalty.member_day t
-			WHERE t.program_id = v_program AND t.member_id = ANY (v_members)
-				AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id AND f.day = t.day)
-		)
-		INSERT INTO loyalty.member_day AS t (member_id, day, program_id, sales, reversed, returns, gross, returned)
+		v_days := (SELECT array_agg(x) FROM loyalty.day_sums(v_program, v_members) x);
+		v_cohorts := (SELECT array_agg(x) FROM loyalty.cohort_sums(v_program, v_members) x);
+		DELETE FROM loyalty.member_day t WHERE t.member_id = ANY (v_members);
+		DELETE FROM loyalty.member_summary t WHERE t.member_id = ANY (v_members);
+		INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)
 		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
-		FROM fresh f
-		ORDER BY f.member_id, f.day
-		ON CONFLICT (member_id, day) DO UPDATE
-			SET sales = excluded.sales, reversed = excluded.reversed, returns = excluded.returns,
-				gross = excluded.gross, returned = excluded.returned
-			WHERE (t.sales, t.reversed, t.returns, t.gross, t.returned)
-				IS DISTINCT FROM (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned);
-		DELETE FROM loyalty.member_summary t
-		WHERE t.program_id = v_program AND t.member_id = ANY (v_members);
+		FROM loyalty.sale_days(v_program, v_as_of, v_members) f
+		ORDER BY f.member_id, f.day;
 	END IF;
 	INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,
 		purchase_days, first_sale_on, last_sale_on, last_return_on)
@@ -268,38 +318,39 @@ BEGIN
 	WHERE d.program_id = v_program AND (v_members IS NULL OR d.member_id = ANY (v_members))
 	GROUP BY d.member_id;
 	GET DIAGNOSTICS v_count = ROW_COUNT;
-	RETURN coalesce(cardinality(v_members), v_count);
-END
-$$;
-COMMENT ON FUNCTION loyalty.refresh_members(integer, date, bigint[]) IS
-'reads member_day and member_summary of members (NULL for all) of a programme again; returns how many';
+	IF v_members IS NULL THEN
+		ANALYZE loyalty.member_summary;
+		PERFORM set_config('enable_hashagg', 'on', true);
+	END IF;
 
-CREATE FUNCTION loyalty.refresh_program(program_id integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-	v_program integer := program_id;
-BEGIN
-	WITH fresh AS MATERIALIZED (
-		SELECT d.day, sum(d.sales) AS sales, sum(d.reversed) AS reversed, sum(d.returns) AS returns,
-			sum(d.gross) AS gross, sum(d.returned) AS returned,
-			count(*) FILTER (WHERE d.sales > 0) AS active_members
-		FROM loyalty.member_day d WHERE d.program_id = v_program GROUP BY d.day
-	), first AS (
-		SELECT s.first_sale_on AS day, count(*) AS new_buyers
-		FROM loyalty.member_summary s WHERE s.program_id = v_program AND s.first_sale_on IS NOT NULL GROUP BY s.first_sale_on
-	), gone AS (
-		DELETE FROM loyalty.program_day t
-		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.day = t.day)
-	)
-	INSERT INTO loyalty.program_day AS t (program_id, day, sales, reversed, returns, gross, returned, active_members, new_buyers)
-	SELECT v_program, f.day, f.sales, f.reversed, f.returns, f.gross, f.returned, f.active_members, coalesce(n.new_buyers, 0)
-	FROM fresh f LEFT JOIN first n ON n.day = f.day
+	-- what they are less what they were
+	INSERT INTO loyalty.program_day AS t
+	SELECT v_program, x.day, sum(x.sales), sum(x.reversed), sum(x.returns), sum(x.gross), sum(x.returned),
+		sum(x.active_members), sum(x.new_buyers)
+	FROM (SELECT n.* FROM loyalty.day_sums(v_program, v_members) n
+		UNION ALL
+		SELECT o.program_id, o.day, -o.sales, -o.reversed, -o.returns, -o.gross, -o.returned, -o.active_members, -o.new_buyers
+		FROM unnest(v_days) o) x
+	GROUP BY x.day
 	ON CONFLICT (program_id, day) DO UPDATE
-		SET sales = excluded.sales, reversed = excluded.reversed, returns = excluded.returns, gross = excluded.gross,
-			returned = excluded.returned, active_members = excluded.active_members, new_buyers = excluded.new_buyers
-		WHERE t.* IS DISTINCT FROM excluded.*;
+		SET sales = t.sales + excluded.sales, reversed = t.reversed + excluded.reversed, returns = t.returns + excluded.returns,
+			gross = t.gross + excluded.gross, returned = t.returned + excluded.returned,
+			active_members = t.active_members + excluded.active_members, new_buyers = t.new_buyers + excluded.new_buyers
+		WHERE (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned,
+			excluded.active_members, excluded.new_buyers) <> (0, 0, 0, 0, 0, 0, 0);
+	DELETE FROM loyalty.program_day t
+	WHERE t.program_id = v_program AND t.sales = 0 AND t.reversed = 0 AND t.returns = 0;
+	INSERT INTO loyalty.program_cohort AS t
+	SELECT v_program, x.cohort, x.month, sum(x.members), sum(x.sales), sum(x.net)
+	FROM (SELECT n.* FROM loyalty.cohort_sums(v_program, v_members) n
+		UNION ALL
+		SELECT o.program_id, o.cohort, o.month, -o.members, -o.sales, -o.net FROM unnest(v_cohorts) o) x
+	GROUP BY x.cohort, x.month
+	ON CONFLICT (program_id, cohort, month) DO UPDATE
+		SET members = t.members + excluded.members, sales = t.sales + excluded.sales, net = t.net + excluded.net
+		WHERE (excluded.members, excluded.sales, excluded.net) <> (0, 0, 0);
+	DELETE FROM loyalty.program_cohort t
+	WHERE t.program_id = v_program AND t.sales = 0 AND t.net = 0 AND t.members = 0;
 
 	INSERT INTO loyalty.program_cycle AS t
 	SELECT v_program, count(*), round(avg(c.days), 2),
@@ -313,45 +364,42 @@ BEGIN
 		SET members = excluded.members, mean_days = excluded.mean_days, p25_days = excluded.p25_days,
 			median_days = excluded.median_days, p75_days = excluded.p75_days, p90_days = excluded.p90_days
 		WHERE t.* IS DISTINCT FROM excluded.*;
-
-	WITH fresh AS MATERIALIZED (
-		SELECT date_trunc('month', s.first_sale_on)::date AS cohort, d.month,
-			count(*) FILTER (WHERE d.sales > 0) AS members, sum(d.sales) AS sales, sum(d.net) AS net
-		FROM (SELECT d.member_id, k.month, sum(d.sales) AS sales, sum(d.gross - d.returned) AS net
-				FROM loyalty.member_day d
-				-- the month of a day is looked up, not worked out for every row
-				JOIN (SELECT x.day, date_trunc('month', x.day)::date AS month
-					FROM loyalty.program_day x WHERE x.program_id = v_program) k ON k.day = d.day
-				WHERE d.program_id = v_program GROUP BY 1, 2) d
-		JOIN loyalty.member_summary s ON s.member_id = d.member_id AND s.first_sale_on IS NOT NULL
-		GROUP BY 1, 2
-	), gone AS (
-		DELETE FROM loyalty.program_cohort t
-		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.cohort = t.cohort AND f.month = t.month)
-	)
-	INSERT INTO loyalty.program_cohort AS t (program_id, cohort, month, members, sales, net)
-	SELECT v_program, f.cohort, f.month, f.members, f.sales, f.net FROM fresh f
-	ON CONFLICT (program_id, cohort, month) DO UPDATE
-		SET members = excluded.members, sales = excluded.sales, net = excluded.net
-		WHERE t.* IS DISTINCT FROM excluded.*;
-
-	WITH fresh AS MATERIALIZED (
-		SELECT (e.occurred_at AT TIME ZONE p.time_zone)::date AS day, e.kind, count(*) AS entries, sum(e.points) AS points
-		FROM loyalty.program p
-		JOIN loyalty.member m ON m.program_id = p.program_id
-		JOIN loyalty.entry e ON e.member_id = m.member_id
-		WHERE p.program_id = v_program
-		GROUP BY 1, 2
-	), gone AS (
-		DELETE FROM loyalty.program_points t
-		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.day = t.day AND f.kind = t.kind)
-	)
-	INSERT INTO loyalty.program_points AS t (program_id, day, kind, entries, points)
-	SELECT v_program, f.day, f.kind, f.entries, f.points FROM fresh f
-	ON CONFLICT (program_id, day, kind) DO UPDATE
-		SET entries = excluded.entries, points = excluded.points
-		WHERE t.* IS DISTINCT FROM excluded.*;
+	RETURN coalesce(cardinality(v_members), v_count);
 END
 $$;
-COMMENT ON FUNCTION loyalty.refresh_program(integer) IS
-'sums up days, cohorts and points of a programme again; writes only what differs';
+COMMENT ON FUNCTION loyalty.refresh_members(integer, date, bigint[]) IS
+'reads members (NULL for all) of a programme again: member_day, member_summary, and what they add to days, cohorts and cycles; returns how many';
+
+CREATE FUNCTION loyalty.refresh_points(program_id integer, rebuild boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+BEGIN
+	IF rebuild THEN
+		PERFORM set_config('enable_nestloop', 'off', true);
+		DELETE FROM loyalty.program_points t WHERE t.program_id = v_program;
+		DELETE FROM loyalty.member_counted t WHERE t.program_id = v_program;
+	END IF;
+	WITH due AS MATERIALIZED (
+		SELECT m.member_id, coalesce(c.seq, 0) AS seq, m.last_seq
+		FROM loyalty.member m LEFT JOIN loyalty.member_counted c ON c.member_id = m.member_id
+		WHERE m.program_id = v_program AND m.last_seq > coalesce(c.seq, 0)
+	), counted AS (
+		INSERT INTO loyalty.member_counted AS t
+		SELECT d.member_id, v_program, d.last_seq FROM due d
+		ON CONFLICT (member_id) DO UPDATE SET seq = excluded.seq
+	)
+	INSERT INTO loyalty.program_points AS t (program_id, day, kind, entries, points)
+	SELECT v_program, (e.occurred_at AT TIME ZONE (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program))::date,
+		e.kind, count(*), sum(e.points)
+	FROM due d
+	JOIN loyalty.entry e ON e.member_id = d.member_id AND e.seq > d.seq AND e.seq <= d.last_seq
+	GROUP BY 2, 3
+	ON CONFLICT (program_id, day, kind) DO UPDATE
+		SET entries = t.entries + excluded.entries, points = t.points + excluded.points;
+END
+$$;
+COMMENT ON FUNCTION loyalty.refresh_points(integer, boolean) IS
+'adds the entries that have been written since to program_points (rebuild: all of them again)';

@@ -86,7 +86,7 @@ COMMENT ON FUNCTION loyalty.sale_lines(integer, date, bigint[]) IS
 'lines of the sales of members (NULL for all) of a programme, from the documents dated up to as_of';
 
 CREATE FUNCTION loyalty.refresh_preferences(program_id integer, as_of date, members bigint[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -96,6 +96,9 @@ DECLARE
 	v_lines boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.lines IS NOT NULL);
 	v_categories boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.line_category IS NOT NULL);
 BEGIN
+	IF v_members IS NULL THEN
+		PERFORM set_config('enable_nestloop', 'off', true);
+	END IF;
 	WITH fresh AS MATERIALIZED (
 		SELECT d.member_id, v.dimension, v.value AS value, count(*) AS n, sum(d.gross) AS amount
 		FROM loyalty.document d
@@ -229,6 +232,9 @@ BEGIN
 		IF v_members IS NULL OR v_members <> '{}' THEN
 			PERFORM loyalty.refresh_preferences(v_program.program_id, v_program.as_of, v_members);
 			PERFORM loyalty.refresh_rules(v_program.program_id);
+		END IF;
+		IF v_members IS NULL THEN
+			ANALYZE loyalty.member_preference, loyalty.member_line;
 		END IF;
 		v_total := v_total + coalesce(cardinality(v_members),
 			(SELECT count(*) FROM loyalty.member m WHERE m.program_id = v_program.program_id));

@@ -28,7 +28,7 @@ COMMENT ON FUNCTION loyalty.product_pairs(integer, date, date, integer, integer)
 
 CREATE FUNCTION loyalty.refresh_products(program text DEFAULT NULL, as_of date DEFAULT NULL, days integer DEFAULT NULL,
 	min_baskets integer DEFAULT 10, max_products integer DEFAULT 100) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -88,6 +88,7 @@ BEGIN
 			SET product_baskets = excluded.product_baskets, other_baskets = excluded.other_baskets,
 				both_baskets = excluded.both_baskets, baskets = excluded.baskets
 			WHERE t.* IS DISTINCT FROM excluded.*;
+		ANALYZE loyalty.product_summary, loyalty.product_pair;
 		SELECT count(*) INTO v_count FROM loyalty.product_pair t WHERE t.program_id = v_program.program_id;
 		v_total := v_total + v_count;
 	END LOOP;

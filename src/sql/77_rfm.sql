@@ -347,7 +347,8 @@ $$;
 COMMENT ON FUNCTION loyalty.count_moves(integer, date) IS 'counts how members moved from the snapshot before to the one of as_of';
 
 CREATE FUNCTION loyalty.refresh_scores(program_id integer, as_of date) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- whole tables against each other: a plan made for few rows would never end
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -362,14 +363,20 @@ BEGIN
 	), gone AS (
 		DELETE FROM loyalty.member_score t
 		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id)
+	), changed AS (
+		-- ON CONFLICT would lock and so write every row that has not changed
+		UPDATE loyalty.member_score t
+		SET population = f.population, last_sale_on = f.last_sale_on, frequency = f.frequency,
+			monetary = f.monetary, r = f.r, f = f.f, m = f.m, segment = f.segment
+		FROM fresh f
+		WHERE t.member_id = f.member_id
+			AND (t.population, t.last_sale_on, t.frequency, t.monetary, t.r, t.f, t.m, t.segment)
+				IS DISTINCT FROM (f.population, f.last_sale_on, f.frequency, f.monetary, f.r, f.f, f.m, f.segment)
 	)
-	INSERT INTO loyalty.member_score AS t (member_id, program_id, population, last_sale_on, frequency, monetary, r, f, m, segment)
+	INSERT INTO loyalty.member_score (member_id, program_id, population, last_sale_on, frequency, monetary, r, f, m, segment)
 	SELECT f.member_id, v_program, f.population, f.last_sale_on, f.frequency, f.monetary, f.r, f.f, f.m, f.segment
 	FROM fresh f
-	ON CONFLICT (member_id) DO UPDATE
-		SET population = excluded.population, last_sale_on = excluded.last_sale_on, frequency = excluded.frequency,
-			monetary = excluded.monetary, r = excluded.r, f = excluded.f, m = excluded.m, segment = excluded.segment
-		WHERE t.* IS DISTINCT FROM excluded.*;
+	WHERE NOT EXISTS (SELECT FROM loyalty.member_score t WHERE t.member_id = f.member_id);
 END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_scores(integer, date) IS
@@ -410,9 +417,12 @@ BEGIN
 			THEN loyalty.changed_members(v_program.program_id, v_program.as_of, v_state.as_of, v_state.horizon) END;
 		IF v_members IS NULL OR v_members <> '{}' THEN
 			v_total := v_total + loyalty.refresh_members(v_program.program_id, v_program.as_of, v_members);
-			PERFORM loyalty.refresh_program(v_program.program_id);
 		END IF;
+		PERFORM loyalty.refresh_points(v_program.program_id, v_members IS NULL);
 		PERFORM loyalty.refresh_scores(v_program.program_id, v_program.as_of);
+		IF v_members IS NULL THEN
+			ANALYZE loyalty.member_score, loyalty.member_counted;
+		END IF;
 		UPDATE loyalty.analytics_state s
 			SET as_of = v_program.as_of, horizon = v_horizon, refreshed_at = clock_timestamp()
 			WHERE s.program_id = v_program.program_id;

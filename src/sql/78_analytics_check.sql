@@ -35,29 +35,29 @@ BEGIN
 			WHERE (f.sales, f.reversed, f.returns, f.gross, f.returned, f.purchase_days, f.first_sale_on, f.last_sale_on)
 				IS DISTINCT FROM (t.sales, t.reversed, t.returns, t.gross, t.returned, t.purchase_days, t.first_sale_on, t.last_sale_on);
 		RETURN QUERY
-			SELECT 'program_day is not the sum of member_day', 0::bigint, format('programme %s, %s', v_state.program_id, coalesce(f.day, t.day))
-			FROM (SELECT d.day, sum(d.sales) AS sales, sum(d.returns) AS returns, sum(d.gross) AS gross, sum(d.returned) AS returned,
-					count(*) FILTER (WHERE d.sales > 0) AS active_members
-				FROM loyalty.member_day d WHERE d.program_id = v_state.program_id GROUP BY d.day) f
+			SELECT 'program_day is not the sum of member_day', 0::bigint, format('programme %s, %s: kept %s, due %s',
+				v_state.program_id, coalesce(f.day, t.day), t, f)
+			FROM loyalty.day_sums(v_state.program_id, NULL) f
 			FULL JOIN (SELECT * FROM loyalty.program_day d WHERE d.program_id = v_state.program_id) t ON t.day = f.day
-			WHERE (f.sales, f.returns, f.gross, f.returned, f.active_members)
-				IS DISTINCT FROM (t.sales, t.returns, t.gross, t.returned, t.active_members);
+			WHERE (f.sales, f.reversed, f.returns, f.gross, f.returned, f.active_members, f.new_buyers)
+				IS DISTINCT FROM (t.sales, t.reversed, t.returns, t.gross, t.returned, t.active_members, t.new_buyers);
 		RETURN QUERY
 			SELECT 'program_cohort is not the sum of member_day', 0::bigint, format('programme %s: kept %s, due %s', v_state.program_id, t, f)
-			FROM (SELECT sum(d.sales) AS sales, sum(d.gross - d.returned) AS net FROM loyalty.member_day d
-					JOIN loyalty.member_summary s ON s.member_id = d.member_id AND s.first_sale_on IS NOT NULL
-					WHERE d.program_id = v_state.program_id) f,
-				(SELECT sum(c.sales) AS sales, sum(c.net) AS net FROM loyalty.program_cohort c WHERE c.program_id = v_state.program_id) t
-			WHERE (f.sales, f.net) IS DISTINCT FROM (t.sales, t.net);
-		IF v_changed = '{}' THEN
-			RETURN QUERY
-				SELECT 'program_points is not the sum of the entries', 0::bigint, format('programme %s: kept %s, due %s', v_state.program_id, t, f)
-				FROM (SELECT sum(e.points) AS points, count(*) AS entries FROM loyalty.entry e
-						JOIN loyalty.member m ON m.member_id = e.member_id WHERE m.program_id = v_state.program_id) f,
-					(SELECT coalesce(sum(c.points), 0) AS points, coalesce(sum(c.entries), 0) AS entries
-						FROM loyalty.program_points c WHERE c.program_id = v_state.program_id) t
-				WHERE coalesce(f.points, 0) <> t.points OR f.entries <> t.entries;
-		END IF;
+			FROM loyalty.cohort_sums(v_state.program_id, NULL) f
+			FULL JOIN (SELECT * FROM loyalty.program_cohort c WHERE c.program_id = v_state.program_id) t
+				ON t.cohort = f.cohort AND t.month = f.month
+			WHERE (coalesce(f.members, 0), coalesce(f.sales, 0), coalesce(f.net, 0))
+				IS DISTINCT FROM (coalesce(t.members, 0), coalesce(t.sales, 0), coalesce(t.net, 0));
+		RETURN QUERY
+			SELECT 'program_points is not the sum of the entries', 0::bigint, format('programme %s, %s %s: kept %s, due %s',
+				v_state.program_id, coalesce(f.day, t.day), coalesce(f.kind, t.kind), t.points, f.points)
+			FROM (SELECT (e.occurred_at AT TIME ZONE p.time_zone)::date AS day, e.kind, count(*) AS entries, sum(e.points) AS points
+					FROM loyalty.member_counted c
+					JOIN loyalty.program p ON p.program_id = c.program_id
+					JOIN loyalty.entry e ON e.member_id = c.member_id AND e.seq <= c.seq
+					WHERE c.program_id = v_state.program_id GROUP BY 1, 2) f
+			FULL JOIN (SELECT * FROM loyalty.program_points c WHERE c.program_id = v_state.program_id) t ON t.day = f.day AND t.kind = f.kind
+			WHERE (f.entries, f.points) IS DISTINCT FROM (t.entries, t.points);
 	END LOOP;
 	RETURN QUERY
 		SELECT 'snapshot has other members than it says', 0::bigint, format('programme %s, %s: %s', s.program_id, s.as_of, s.members)

@@ -119,14 +119,19 @@ COMMENT ON COLUMN loyalty.cohort_retention.net_amount_per_member IS 'net_amount 
 
 CREATE VIEW loyalty.points_liability WITH (security_invoker = true) AS
 	SELECT p.name AS program, p.currency,
-		count(DISTINCT l.member_id) FILTER (WHERE l.remaining > 0) AS members_with_points,
-		coalesce(sum(l.remaining) FILTER (WHERE l.remaining > 0), 0)::numeric(18,2) AS open_points,
-		coalesce(sum(l.remaining) FILTER (WHERE l.remaining > 0 AND l.expires_on < 'infinity'), 0)::numeric(18,2) AS expiring_points,
-		count(DISTINCT l.member_id) FILTER (WHERE l.remaining < 0) AS members_in_debt,
-		coalesce(-sum(l.remaining) FILTER (WHERE l.remaining < 0), 0)::numeric(18,2) AS debt_points
+		count(x.open) AS members_with_points, coalesce(sum(x.open), 0)::numeric(18,2) AS open_points,
+		coalesce(sum(x.expiring), 0)::numeric(18,2) AS expiring_points,
+		count(x.debt) AS members_in_debt, coalesce(sum(x.debt), 0)::numeric(18,2) AS debt_points
 	FROM loyalty.program p
-	LEFT JOIN (loyalty.member m JOIN loyalty.lot l ON l.member_id = m.member_id AND l.is_open)
-		ON m.program_id = p.program_id AND l.expires_on >= (now() AT TIME ZONE p.time_zone)::date
+	-- by member first: that is less than telling apart the members of all lots
+	LEFT JOIN (SELECT m.program_id, l.member_id, sum(l.remaining) FILTER (WHERE l.remaining > 0) AS open,
+				sum(l.remaining) FILTER (WHERE l.remaining > 0 AND l.expires_on < 'infinity') AS expiring,
+				-sum(l.remaining) FILTER (WHERE l.remaining < 0) AS debt
+			FROM loyalty.program q
+			JOIN loyalty.member m ON m.program_id = q.program_id
+			JOIN loyalty.lot l ON l.member_id = m.member_id AND l.is_open
+				AND l.expires_on >= (now() AT TIME ZONE q.time_zone)::date
+			GROUP BY m.program_id, l.member_id) x ON x.program_id = p.program_id
 	GROUP BY p.program_id, p.name, p.currency;
 COMMENT ON VIEW loyalty.points_liability IS 'one row per programme: points that members can still spend, now, whether or not expiry has been booked';
 COMMENT ON COLUMN loyalty.points_liability.program IS 'programme';

@@ -109,7 +109,7 @@ COMMENT ON COLUMN loyalty.member_lifetime.lifetime_value IS 'margin on all of th
 
 CREATE FUNCTION loyalty.refresh_lifetime(program text DEFAULT NULL, horizon_days integer DEFAULT 365,
 	margin numeric DEFAULT 1, annual_discount numeric DEFAULT 0.1) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,4 +1,4 @@
--- Rights on what analytics brings, what pg_dump saves of it, and its owner.
+-- Rights on what analytics brings, and what pg_dump saves of it.
 
 CREATE FUNCTION loyalty.grant_analytics() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -14,13 +14,15 @@ BEGIN
 	GRANT SELECT ON loyalty.analytics_state, loyalty.analytics_detail_state, loyalty.member_day, loyalty.member_summary, loyalty.program_day,
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
-		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot,
+		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot, loyalty.stored_lot,
 		loyalty.lifetime_model, loyalty.member_lifetime, loyalty.segment, loyalty.segment_cell, loyalty.segment_label TO loyalty_bi;
+	GRANT SELECT (member_id, seq, kind, points, occurred_at, recorded_at, expires_on) ON loyalty.entry TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
 		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
-		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.check_analytics() TO loyalty_manager;
+		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text),
+		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer), loyalty.check_analytics() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.next_best_product(text, text, text[], integer) TO loyalty_clerk, loyalty_manager;
 	REVOKE EXECUTE ON FUNCTION loyalty.guard_shipped() FROM loyalty_admin;
 END
@@ -44,6 +46,7 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.member_summary', 'WHERE fals
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_score', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_day', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_points', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member_counted', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cohort', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_cycle', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_rule', 'WHERE false');
@@ -53,20 +56,3 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.product_summary', 'WHERE fal
 SELECT pg_catalog.pg_extension_config_dump('loyalty.product_pair', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_preference', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_line', 'WHERE false');
-
--- what the installing role, not the bootstrap superuser, owns
-DO $$
-DECLARE
-	v_owner name := (SELECT r.rolname FROM pg_extension e JOIN pg_roles r ON r.oid = e.extowner WHERE e.extname = 'loyalty');
-	v_object text;
-BEGIN
-	FOR v_object IN
-		SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
-		FROM pg_class c WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind IN ('r', 'v')
-		UNION ALL
-		SELECT format('ROUTINE %s', p.oid::regprocedure) FROM pg_proc p WHERE p.pronamespace = 'loyalty'::regnamespace
-	LOOP
-		EXECUTE format('ALTER %s OWNER TO %I', v_object, v_owner);
-	END LOOP;
-END
-$$;

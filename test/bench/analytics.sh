@@ -112,7 +112,7 @@ run -v docs="$DOCS" -v members="$MEMBERS" -v lines="$LINES" <<-'SQL'
 SQL
 echo "filled in $((SECONDS - started)) s: $(run -At -c "SELECT pg_size_pretty(sum(pg_total_relation_size(r))) FROM unnest('{loyalty.document,loyalty.entry,loyalty.lot}'::regclass[]) r")"
 echo
-day=2025-12-31
+day=2026-01-05
 measure "refresh_analytics, the first time" "SELECT loyalty.refresh_analytics('bench', '$day')"
 run -c 'VACUUM ANALYZE loyalty.member_day, loyalty.member_summary, loyalty.member_score'
 measure "refresh_analytics, nothing has changed" "SELECT loyalty.refresh_analytics('bench', '$day')"

@@ -84,4 +84,6 @@ UNION ALL
 SELECT 'sum of all balances', (SELECT sum(e.points)::text FROM loyalty.entry e),
 	(SELECT sum(m.balance)::text FROM loyalty.member m);
 
+\ir analytics.sql
+
 \ir verdict.sql

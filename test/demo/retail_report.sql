@@ -88,4 +88,24 @@ SELECT * FROM (VALUES
 ) v
 WHERE (SELECT count(*) FROM retail.staging) = 541909;
 
+\ir analytics.sql
+
+-- the definitions of recency, frequency and monetary value, as others have worked them out
+INSERT INTO comparison
+SELECT v.* FROM (VALUES
+	('Online Retail: members with a sale', '4339', (SELECT count(*)::text FROM loyalty.rfm_current WHERE population = 'scored')),
+	('Online Retail: members with returns only', '33', (SELECT count(*)::text FROM loyalty.rfm_current WHERE population = 'returns_only')),
+	('Online Retail: champions, hibernating, at risk', '577 1349 372', (SELECT string_agg(n::text, ' ' ORDER BY i) FROM (
+		SELECT i, count(*) AS n FROM unnest('{champions,hibernating,at_risk}'::text[]) WITH ORDINALITY s (segment, i)
+			JOIN loyalty.rfm_current USING (segment) GROUP BY i) x)),
+	('Online Retail: at risk, by fifths of equal size', '596', (SELECT count(*)::text
+		FROM loyalty.rfm(:'as_of', method => 'ntile') WHERE segment = 'at_risk')),
+	('Online Retail: scores of customer 12346', '1 1 1 0.00', (SELECT format('%s %s %s %s', r, f, m, monetary)
+		FROM loyalty.rfm_current WHERE member_id = loyalty.member_id('Retail', '12346')))) v
+WHERE (SELECT count(*) FROM retail.staging) = 541909;
+INSERT INTO comparison
+SELECT 'members scored otherwise from what is kept than from the documents', '0', count(*)::text
+FROM loyalty.rfm_current c FULL JOIN loyalty.rfm(:'as_of') x USING (member_id)
+WHERE (c.population, c.frequency, c.monetary, c.r, c.f, c.m) IS DISTINCT FROM (x.population, x.frequency, x.monetary, x.r, x.f, x.m);
+
 \ir verdict.sql

@@ -2,12 +2,12 @@
 \ir common.psql
 SELECT no_plan();
 
--- what a BI tool can read: these views were there before and show their tables' columns as they are
+-- what a BI tool can read: these views are for the shop itself and show their tables' columns as they are
 CREATE TEMP VIEW bi_column AS
 	SELECT c.relname AS view, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type
 	FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
 	WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'v'
-		AND c.relname NOT IN ('member_balance', 'document_line', 'tier_ladder', 'parked');
+		AND c.relname NOT IN ('member_balance', 'member_points', 'redemption_list', 'document_line', 'tier_ladder', 'parked');
 SELECT cmp_ok((SELECT count(DISTINCT view) FROM bi_column), '>=', 18::bigint, 'there are views to look at');
 SELECT is_empty($$SELECT view, "column", type FROM bi_column
 	WHERE type NOT IN ('text', 'bigint', 'integer', 'smallint', 'boolean', 'date', 'timestamp with time zone') AND type !~ '^numeric\([0-9]+,[0-9]+\)$'$$,
@@ -113,6 +113,27 @@ SELECT results_eq($$SELECT shop.who(member_id), tier, next_tier, amount_to_next_
 		('c', NULL, 'Silver', 50, 50, 1, 0, 0, 50, 1, NULL, NULL, NULL, 'churning'),
 		('d', NULL, 'Silver', 100, 0, 0, 1, 1, 0, 0, 'ware', 'web', 'north', NULL)) v (w, t, n, a, b, s, v, r, g, y, c, h, o, k)$$, 'customer_360');
 
+-- exports
+SELECT results_eq($$SELECT customer, tier_name, segment_name, risk_name, balance, expiring_points, last_sale_on FROM loyalty.export_segment('club') ORDER BY customer$$,
+	$$SELECT m.customer, t.name, coalesce(r.segment, r.population), k.risk, m.balance, 0::numeric(18,2), r.last_sale_on FROM shop.member m LEFT JOIN loyalty.tier t USING (tier_id)
+		JOIN loyalty.rfm_current r USING (member_id) LEFT JOIN loyalty.churn_risk k USING (member_id) WHERE r.program = 'club' ORDER BY 1$$, 'without conditions, everybody');
+CREATE FUNCTION shop.export(VARIADIC what text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE v text;
+BEGIN
+	EXECUTE format('SELECT string_agg(customer, '' '') FROM loyalty.export_segment(''club'', %s)', array_to_string(what, ', ')) INTO v;
+	RETURN coalesce(v, '');
+END $$;
+SELECT is(shop.export($$tier => 'Silver'$$), 'b', 'by tier');
+SELECT is(shop.export($$risk => 'churning'$$), 'a c', 'by risk');
+SELECT is(shop.export('min_balance => 50'), 'b c', 'by points');
+SELECT is(shop.export($$segment => 'returns_only'$$), 'd', 'by population');
+SELECT is(shop.export($$risk => 'churning'$$, 'min_balance => 50'), 'c', 'by two conditions');
+SELECT is(shop.export('expiring_within_days => 30'), '', 'nothing expires');
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', 'nope')$$, 'LY001', NULL, 'an unknown segment is refused');
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Tin')$$, 'LY001', NULL, 'an unknown tier is refused');
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', group_name => 'nope')$$, '22023', NULL, 'an unknown group is refused');
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', risk => 'nope')$$, '22023', NULL, 'an unknown risk is refused');
+
 -- groups
 SELECT loyalty.create_program('groups', 'UTC') \gset
 INSERT INTO loyalty.member (member_id, program_id, customer, joined_on) SELECT -i, loyalty.program_id('groups'), 'g' || i, '2024-01-01' FROM generate_series(1, 8) i;
@@ -135,6 +156,39 @@ DELETE FROM loyalty.member_preference WHERE member_id < 0;
 SELECT is((SELECT count(*) FROM loyalty.date_dim WHERE is_month_end), 600::bigint, 'fifty years have 600 month ends');
 SELECT results_eq($$SELECT year, iso_year, iso_week, iso_weekday, quarter, year_month, is_weekend, week_start FROM loyalty.date_dim WHERE day IN ('2021-01-03', '2024-12-30') ORDER BY day$$,
 	$$VALUES (2021, 2020, 53, 7, 1, 202101, true, '2020-12-28'::date), (2024, 2025, 1, 1, 4, 202412, false, '2024-12-30')$$, 'weeks by ISO 8601');
+
+-- rights: BI reads every view, and no customer
+SELECT loyalty.create_roles() \g /dev/null
+CREATE FUNCTION shop.readable() RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE v text;
+BEGIN
+	FOR v IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'v'
+			AND c.relname NOT IN ('member_balance', 'member_points', 'redemption_list', 'document_line', 'parked') ORDER BY 1 LOOP
+		BEGIN
+			SET LOCAL ROLE loyalty_bi;
+			EXECUTE format('SELECT * FROM loyalty.%I', v);
+			RESET ROLE;
+		EXCEPTION WHEN insufficient_privilege THEN
+			RESET ROLE;
+			RETURN NEXT v || ': ' || SQLERRM;
+		END;
+	END LOOP;
+END $$;
+SELECT is_empty('SELECT shop.readable()', 'loyalty_bi reads every view');
+CREATE FUNCTION shop.as_bi(command text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	SET LOCAL ROLE loyalty_bi;
+	EXECUTE command;
+	RESET ROLE;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	RESET ROLE;
+	RETURN SQLSTATE;
+END $$;
+SELECT is(shop.as_bi('SELECT * FROM loyalty.rfm()'), NULL, 'and calls rfm()');
+SELECT is(shop.as_bi(c), '42501', 'not ' || c) FROM unnest(ARRAY['SELECT customer FROM loyalty.member', 'SELECT * FROM loyalty.member_balance',
+	'SELECT * FROM loyalty.export_segment(''club'')', 'SELECT loyalty.refresh_analytics()', 'SELECT loyalty.take_rfm_snapshot()',
+	'SELECT loyalty.set_rfm(''club'')', 'UPDATE loyalty.member_score SET r = 5', 'SELECT * FROM loyalty.next_best_product(''club'', ''a'')']) c;
 
 SELECT * FROM finish();
 ROLLBACK;
