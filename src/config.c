@@ -100,6 +100,7 @@ load(void)
 	loyalty_config_watch(loyalty_relation("program"));
 	loyalty_config_watch(loyalty_relation("tier"));
 	loyalty_config_watch(loyalty_relation("rule"));
+	loyalty_config_watch(loyalty_relation("category"));
 	loyalty_config_watch(loyalty_relation("redemption_policy"));
 	loyalty_config_watch(loyalty_relation("source"));
 	stale = false;

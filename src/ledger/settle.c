@@ -19,6 +19,7 @@
 
 #include "config.h"
 #include "ledger/ledger.h"
+#include "rule/match.h"
 
 /* documents per batch; one statement reads the facts of so many */
 #define BATCH_DOCUMENTS 2000
@@ -64,6 +65,10 @@ attempt(void (*work) (void *), void *arg)
 
 	if (error != NULL)
 		loyalty_store_reset();
+	/* that a number was divided by zero does not help unless one knows by which rule */
+	if (error != NULL && error->context != NULL &&
+		strncmp(error->context, LOYALTY_RULE_CONTEXT, strlen(LOYALTY_RULE_CONTEXT)) == 0)
+		error->message = psprintf("%.*s: %s", (int) strcspn(error->context, "\n"), error->context, error->message);
 	MemoryContextDelete(context);
 	return error;
 }
@@ -514,14 +519,16 @@ loyalty_settle_waiting(LoyaltySource *source, int limit)
 }
 
 /*
- * One round: what was touched since the last.  Returns how many were parked.
+ * One round: what was touched since the last.  Returns how many were parked;
+ * more is set if documents were touched by it.
  */
 static int64
-flush_round(int32 source_id)
+flush_round(int32 source_id, bool *more)
 {
 	LoyaltyOutcome outcome = {0};
 	int			n;
 	LoyaltyTouched *touched = loyalty_take_touched(source_id, &n);
+	int			others = loyalty_touched_count();
 	LoyaltyDocument *block = MemoryContextAllocExtended(CurrentMemoryContext,
 														Max(n, 1) * sizeof(LoyaltyDocument),
 														MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -594,6 +601,7 @@ flush_round(int32 source_id)
 		if (w.nmembers > 0 && outcome.parked == 0)
 			(void) settle_claimed(&w);
 	}
+	*more = loyalty_touched_count() > others;
 	return outcome.parked;
 }
 
@@ -608,6 +616,7 @@ loyalty_flush_touched(int32 source_id)
 	MemoryContext context;
 	MemoryContext old;
 	int64		parked = 0;
+	bool		more = true;
 
 	if (loyalty_touched_count() == 0)
 		return 0;
@@ -616,14 +625,15 @@ loyalty_flush_touched(int32 source_id)
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	loyalty_config_pin();
-	for (int round = 0; loyalty_touched_count() > 0 && (source_id == 0 || round == 0); round++)
+	/* purchases that come after what a statement changed are decided with it */
+	for (int round = 0; more && loyalty_touched_count() > 0; round++)
 	{
 		if (round == MAX_ROUNDS)
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("evaluating documents keeps changing documents"),
 					 errhint("A mapping must not write to attached tables.")));
-		parked += flush_round(source_id);
+		parked += flush_round(source_id, &more);
 	}
 	loyalty_config_unpin();
 	MemoryContextSwitchTo(old);

@@ -20,6 +20,7 @@
 typedef struct Work
 {
 	LoyaltyProgram *program;
+	List	   *matches;
 	LoyaltyBasket *basket;
 	Numeric		rate;			/* of the tier */
 	List	  **steps;
@@ -103,13 +104,11 @@ explain_text(Work *w, LoyaltyRule *rule, const char *line, char *text, Numeric p
  * Does a match hold for what is left of a basis?
  */
 static bool
-covers(Work *w, LoyaltyMatch *match, int i)
+holds_for(Work *w, LoyaltyMatch *match, int i)
 {
 	LoyaltyBasis *basis = &w->basket->bases[i];
 	int			line = -1;
 
-	if (w->excluded != NULL && w->excluded[i])
-		return false;
 	if (match->nlines >= 0)
 	{
 		for (line = 0; line < match->nlines; line++)
@@ -120,6 +119,42 @@ covers(Work *w, LoyaltyMatch *match, int i)
 	}
 	return match->provisos == NULL || w->basket->whole ||
 		loyalty_proviso_holds(w->program, match->provisos[Max(line, 0)], w->basket->gross, basis);
+}
+
+/*
+ * Does a rule of the same exclusive group with a higher priority hold for what
+ * is left of a basis?  One for the document is not outranked by one for lines.
+ */
+static bool
+outranked(Work *w, LoyaltyMatch *match, int i)
+{
+	bool		before = true;
+	ListCell   *lc;
+
+	foreach(lc, w->matches)
+	{
+		LoyaltyMatch *other = lfirst(lc);
+
+		if (other == match)
+			before = false;
+		else if (other->rule->exclusive_group != NULL &&
+				 strcmp(other->rule->exclusive_group, match->rule->exclusive_group) == 0 &&
+				 (other->rule->priority > match->rule->priority ||
+				  (other->rule->priority == match->rule->priority && before)) &&
+				 (other->nlines < 0 || match->nlines >= 0) && holds_for(w, other, i))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Does a match count for a basis?
+ */
+static bool
+covers(Work *w, LoyaltyMatch *match, int i)
+{
+	return (w->excluded == NULL || !w->excluded[i]) && holds_for(w, match, i) &&
+		(match->rule->exclusive_group == NULL || !outranked(w, match, i));
 }
 
 /*
@@ -310,7 +345,8 @@ is_simple(List *matches)
 		LoyaltyMatch *match = lfirst(lc);
 
 		if (match->rule->kind != RULE_AMOUNT || match->nlines >= 0 || match->provisos != NULL ||
-			match->rule->has_cap_document || match->limited || !match->rule->multiplied)
+			match->rule->has_cap_document || match->limited || !match->rule->multiplied ||
+			match->rule->exclusive_group != NULL)
 			return false;
 	}
 	return true;
@@ -432,6 +468,7 @@ loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate, LoyaltyBaske
 	Work		w = {0};
 
 	w.program = program;
+	w.matches = matches;
 	w.basket = basket;
 	w.rate = rate;
 	w.steps = steps;

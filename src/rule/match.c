@@ -219,9 +219,8 @@ fill_invoice(LoyaltyRuleBook *book, LoyaltyFacts *facts)
  * The category of a line, and with it all categories above.
  */
 static void
-fill_category(LoyaltyRuleBook *book, LoyaltyLine *line)
+fill_category(LoyaltyRuleBook *book, LoyaltyRow *row, LoyaltyLine *line)
 {
-	LoyaltyRow *row = &book->rows[SPACE_LINE];
 	const char *own[16];
 	Datum		all[64];
 	int			nown = 0;
@@ -251,16 +250,14 @@ fill_category(LoyaltyRuleBook *book, LoyaltyLine *line)
  * A line; or a document without lines, which is one of its whole amount.
  */
 static void
-fill_line(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyLine *line)
+fill_line(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyRow *row, LoyaltyLine *line)
 {
-	LoyaltyRow *row = &book->rows[SPACE_LINE];
-
 	if (WANTED(book, SPACE_LINE, IN_LINE_KEY))
 		put_text(row, IN_LINE_KEY, line != NULL ? line->key : NULL);
 	if (WANTED(book, SPACE_LINE, IN_LINE_PRODUCT))
 		put_text(row, IN_LINE_PRODUCT, line != NULL ? line->product : NULL);
 	if (WANTED(book, SPACE_LINE, IN_LINE_CATEGORY) || WANTED(book, SPACE_LINE, IN_LINE_CATEGORIES))
-		fill_category(book, line);
+		fill_category(book, row, line);
 	put_numeric(row, IN_LINE_QTY, line != NULL ? line->qty : NULL);
 	put_numeric(row, IN_LINE_AMOUNT, line != NULL ? line->amount : q->claim->gross);
 	put_numeric(row, IN_LINE_COST, line != NULL ? line->cost : NULL);
@@ -275,6 +272,26 @@ fill_line(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyLine *line)
 		if (!row->nulls[book->line[i]])
 			row->values[book->line[i]] = line->extra[i];
 	}
+}
+
+/*
+ * All lines, once for all rules that look at them; one where there is none.
+ */
+static LoyaltyRow *
+fill_lines(LoyaltyRuleBook *book, LoyaltyQuestion *q)
+{
+	int			n = Max(q->claim->nlines, 1);
+	int			ncolumns = book->spaces->ncolumns[SPACE_LINE];
+	LoyaltyRow *lines = palloc(sizeof(LoyaltyRow) * n);
+
+	for (int i = 0; i < n; i++)
+	{
+		lines[i].values = palloc0(sizeof(Datum) * ncolumns);
+		lines[i].nulls = palloc(sizeof(bool) * ncolumns);
+		memset(lines[i].nulls, true, sizeof(bool) * ncolumns);
+		fill_line(book, q, &lines[i], q->claim->nlines == 0 ? NULL : &q->claim->lines[i]);
+	}
+	return lines;
 }
 
 static void
@@ -373,7 +390,7 @@ needs_proviso(LoyaltyCondition *condition)
  * change any more; NULL if that is nothing.
  */
 static char *
-proviso_of(LoyaltyRuleBook *book, LoyaltyCondition *condition)
+proviso_of(LoyaltyCondition *condition, LoyaltyRow *rows)
 {
 	Bitmapset  *open[LOYALTY_NSPACES] = {NULL};
 
@@ -381,17 +398,17 @@ proviso_of(LoyaltyRuleBook *book, LoyaltyCondition *condition)
 		return NULL;
 	open[SPACE_DOCUMENT] = bms_make_singleton(IN_DOCUMENT_AMOUNT);
 	open[SPACE_LINE] = bms_add_member(bms_make_singleton(IN_LINE_AMOUNT), IN_LINE_QTY);
-	return loyalty_condition_residual(condition, book->rows, open);
+	return loyalty_condition_residual(condition, rows, open);
 }
 
 static void
 rule_context(void *arg)
 {
-	errcontext("condition of rule \"%s\"", (char *) arg);
+	errcontext(LOYALTY_RULE_CONTEXT " \"%s\"", (char *) arg);
 }
 
 static bool
-holds(LoyaltyRuleCode *code, LoyaltyRuleBook *book)
+holds(LoyaltyRuleCode *code, LoyaltyRow *rows)
 {
 	ErrorContextCallback callback;
 	bool		result;
@@ -400,12 +417,16 @@ holds(LoyaltyRuleCode *code, LoyaltyRuleBook *book)
 	callback.arg = code->rule->name;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	result = loyalty_condition_true(code->condition, book->rows);
+	result = loyalty_condition_true(code->condition, rows);
 	error_context_stack = callback.previous;
 	return result;
 }
 
-/* a rule of the same exclusive group that came before it and holds for a line */
+/*
+ * Does a rule of the same exclusive group that came before it hold for a line,
+ * or (-1) the document, for good?  One that depends on what is left, or on what
+ * was bought before, may give way later: the award decides between those.
+ */
 static bool
 taken(List *matches, LoyaltyRule *rule, int line)
 {
@@ -417,14 +438,14 @@ taken(List *matches, LoyaltyRule *rule, int line)
 	{
 		LoyaltyMatch *match = lfirst(lc);
 
-		if (match->rule->exclusive_group == NULL ||
+		if (match->rule->exclusive_group == NULL || match->rule->asks_history ||
 			strcmp(match->rule->exclusive_group, rule->exclusive_group) != 0)
 			continue;
 		/* one for the document takes it all, and is not taken by single lines */
-		if (match->nlines < 0)
+		if (match->nlines < 0 && match->provisos == NULL)
 			return true;
 		for (int i = 0; line >= 0 && i < match->nlines; i++)
-			if (match->lines[i] == line)
+			if (match->lines[i] == line && (match->provisos == NULL || match->provisos[i] == NULL))
 				return true;
 	}
 	return false;
@@ -441,28 +462,59 @@ lines_count(LoyaltyClaim *claim)
 }
 
 /*
- * Find the lines that a rule which looks at lines holds for.
+ * A rule that looks at lines: the match of those it holds for, NULL if none.
  */
-static void
-match_lines(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyRuleCode *code, List *matches, LoyaltyMatch *match)
+static LoyaltyMatch *
+match_lines(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyRuleCode *code, List *matches, LoyaltyRow *lines)
 {
 	int			n = Max(q->claim->nlines, 1);
-	bool		provisos = needs_proviso(code->condition);
+	LoyaltyMatch *match = NULL;
+	LoyaltyRow	rows[LOYALTY_NSPACES];
 
-	match->lines = palloc(sizeof(int) * n);
-	if (provisos)
-		match->provisos = palloc0(sizeof(char *) * n);
+	memcpy(rows, book->rows, sizeof(rows));
 	for (int i = 0; i < n; i++)
 	{
-		if (taken(matches, code->rule, i))
+		rows[SPACE_LINE] = lines[i];
+		if (taken(matches, code->rule, i) || !holds(code, rows))
 			continue;
-		fill_line(book, q, q->claim->nlines == 0 ? NULL : &q->claim->lines[i]);
-		if (!holds(code, book))
-			continue;
-		if (provisos)
-			match->provisos[match->nlines] = proviso_of(book, code->condition);
+		if (match == NULL)
+		{
+			match = palloc0(sizeof(LoyaltyMatch));
+			match->rule = code->rule;
+			match->lines = palloc(sizeof(int) * n);
+			if (needs_proviso(code->condition))
+				match->provisos = palloc0(sizeof(char *) * n);
+		}
+		if (match->provisos != NULL)
+			match->provisos[match->nlines] = proviso_of(code->condition, rows);
 		match->lines[match->nlines++] = i;
 	}
+	if (match != NULL && !lines_count(q->claim))
+		match->nlines = -1;
+	return match;
+}
+
+/*
+ * A rule for the document; NULL if it does not hold.
+ */
+static LoyaltyMatch *
+match_document(LoyaltyRuleBook *book, LoyaltyRuleCode *code, List *matches)
+{
+	LoyaltyMatch *match;
+	char	   *proviso;
+
+	if (taken(matches, code->rule, -1) || (code->condition != NULL && !holds(code, book->rows)))
+		return NULL;
+	match = palloc0(sizeof(LoyaltyMatch));
+	match->rule = code->rule;
+	match->nlines = -1;
+	proviso = code->condition != NULL ? proviso_of(code->condition, book->rows) : NULL;
+	if (proviso != NULL)
+	{
+		match->provisos = palloc(sizeof(char *));
+		match->provisos[0] = proviso;
+	}
+	return match;
 }
 
 static int
@@ -502,6 +554,7 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, Times
 	List	   *matches = NIL;
 	ListCell   *lc;
 	bool		filled = false;
+	LoyaltyRow *lines = NULL;
 	bool		is_return = loyalty_num_sign(q->claim->gross) < 0;
 
 	for (int i = 0; i < book->ncodes; i++)
@@ -538,31 +591,16 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, Times
 			fill_event(book, q);
 			filled = true;
 		}
-		match = palloc0(sizeof(LoyaltyMatch));
-		match->rule = rule;
 		if (code->condition != NULL && code->condition->uses_line)
 		{
-			match_lines(book, q, code, matches, match);
-			if (match->nlines == 0)
-				continue;
-			if (!lines_count(q->claim))
-				match->nlines = -1;
+			if (lines == NULL)
+				lines = fill_lines(book, q);
+			match = match_lines(book, q, code, matches, lines);
 		}
 		else
-		{
-			char	   *proviso;
-
-			match->nlines = -1;
-			if (taken(matches, rule, -1) || (code->condition != NULL && !holds(code, book)))
-				continue;
-			proviso = code->condition != NULL ? proviso_of(book, code->condition) : NULL;
-			if (proviso != NULL)
-			{
-				match->provisos = palloc(sizeof(char *));
-				match->provisos[0] = proviso;
-			}
-		}
-		matches = lappend(matches, match);
+			match = match_document(book, code, matches);
+		if (match != NULL)
+			matches = lappend(matches, match);
 	}
 	/* and what held of rules that are not in force any more */
 	foreach(lc, kept)

@@ -10,6 +10,9 @@
 #include "fact/fact.h"
 #include "rule/rule.h"
 
+/* begins the context of errors in a condition, and is followed by the rule's name */
+#define LOYALTY_RULE_CONTEXT "condition of rule"
+
 /* a document as conditions see it */
 typedef struct LoyaltyQuestion
 {

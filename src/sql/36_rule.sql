@@ -89,7 +89,8 @@ DECLARE
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a rule needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a rule needs a name'
+			USING ERRCODE = '22023', HINT = 'The name is what explain() shows; the same name again makes a new version.';
 	END IF;
 	PERFORM loyalty.check_choice('kind', kind, ARRAY['amount', 'unit', 'bonus', 'multiplier', 'exclusion', 'cap']);
 	IF kind IN ('amount', 'unit', 'bonus') THEN
@@ -121,6 +122,10 @@ BEGIN
 		CONTINUE WHEN v_points IS NULL;
 		v_caps := v_caps + 1;
 		PERFORM loyalty.check_number(v_cap, v_points, false);
+		IF v_points >= 1e16 OR v_points <> round(v_points, 2) THEN
+			RAISE EXCEPTION 'invalid value for %: %', v_cap, v_points
+				USING ERRCODE = '22023', HINT = 'Points have at most 16 digits before the decimal point and 2 behind it.';
+		END IF;
 		IF kind IN ('multiplier', 'exclusion') THEN
 			RAISE EXCEPTION 'a rule of kind % gives no points that could be capped', kind
 				USING ERRCODE = '22023', HINT = 'Put ' || v_cap || ' on the rules that give points, or on one of kind cap.';
@@ -131,7 +136,7 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'Give cap_document, cap_day, cap_week, cap_month, cap_year, cap_lifetime or budget.';
 	END IF;
 	IF priority IS NULL THEN
-		RAISE EXCEPTION 'priority cannot be NULL' USING ERRCODE = '22004';
+		RAISE EXCEPTION 'priority cannot be NULL' USING ERRCODE = '22004', HINT = 'Leave it out for 0.';
 	END IF;
 	IF source IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.source s
 			WHERE s.program_id = v_program AND s.name = set_rule.source) THEN
@@ -193,7 +198,8 @@ BEGIN
 	UPDATE loyalty.rule r SET is_current = false, ended_at = now(), ended_by = session_user
 		WHERE r.program_id = loyalty.program_id(program) AND r.name = end_rule.name AND r.is_current;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'programme "%" has no rule "%" in force', program, name USING ERRCODE = 'LY001';
+		RAISE EXCEPTION 'programme "%" has no rule "%" in force', program, name
+			USING ERRCODE = 'LY001', HINT = 'loyalty.rule lists the rules; is_current says which are in force.';
 	END IF;
 END
 $$;
@@ -205,8 +211,13 @@ AS $$
 DECLARE
 	v_program integer := loyalty.program_id(program);
 BEGIN
-	IF category IS NULL OR btrim(category) = '' THEN
-		RAISE EXCEPTION 'a category needs a name' USING ERRCODE = '22023';
+	IF category IS NULL OR btrim(category) = '' OR btrim(parent) = '' THEN
+		RAISE EXCEPTION 'a category needs a name'
+			USING ERRCODE = '22023', HINT = 'Name it as lines do; a parent of NULL takes the category out of the tree.';
+	END IF;
+	IF parent = category THEN
+		RAISE EXCEPTION 'category "%" cannot be below itself', category
+			USING ERRCODE = '22023', HINT = 'A parent of NULL takes the category out of the tree.';
 	END IF;
 	-- one writer at a time, or two could close a circle between them
 	LOCK TABLE loyalty.category IN SHARE ROW EXCLUSIVE MODE;

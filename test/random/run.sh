@@ -5,6 +5,7 @@
 #
 #	SEED=n		other histories (default: always the same)
 #	HISTORIES=n	how many (default 416; each is played in five variants)
+#	RULE_HISTORIES=n	how many with rules (default 210, in five variants)
 #	SHRINK=n	how many mismatches to reduce to minimal histories (default 3)
 #	WITHOUT=...	kinds of histories to leave out, see histories.pl
 set -u
@@ -49,24 +50,32 @@ must()
 	fi
 }
 
-must psql -X -q -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning; CREATE EXTENSION loyalty' -f schema.sql -f oracle.sql
+# a script that counts for itself
+play()
+{
+	local log p f
+	log=$(mktemp)
+	perl "$1" | tee "$log" | sed -u '/^[0-9]* passed, [0-9]* failed$/d'
+	if read -r p _ f _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log"); then
+		passed=$((passed + p))
+		failed=$((failed + f))
+	else
+		echo "not ok - $1 ended early"
+		failed=$((failed + 1))
+	fi
+	rm -f "$log"
+}
+
+must psql -X -q -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning; CREATE EXTENSION loyalty' -f schema.sql -f oracle.sql -f rules.sql -f rules_oracle.sql
 if [ $failed -eq 0 ]; then
 	echo "# the oracle knows the examples"
 	count < <(psql -X -q -At -f examples.sql 2>&1 || echo "not ok - examples.sql ended early")
 	echo "# tiers: one by one and in bulk"
 	count < <(psql -X -q -At -v seed="$SEED" -f tiers.sql 2>&1 || echo "not ok - tiers.sql ended early")
-	log=$(mktemp)
-	perl histories.pl | tee "$log" | sed -u '/^[0-9]* passed, [0-9]* failed$/d'
-	if read -r p _ f _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log"); then
-		passed=$((passed + p))
-		failed=$((failed + f))
-	else
-		echo "not ok - histories.pl ended early"
-		failed=$((failed + 1))
-	fi
-	rm -f "$log"
+	play histories.pl
 	echo "# explanations and quotes"
 	count < <(psql -X -q -At -v seed="$SEED" -f answers.sql 2>&1 || echo "not ok - answers.sql ended early")
+	play rules.pl
 fi
 
 if [ $failed -eq 0 ]; then
