@@ -165,14 +165,28 @@ typedef struct LoyaltyDifference
 	const char *problem;
 } LoyaltyDifference;
 
-/* batch.c */
-extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
+/* lock.c */
+extern void loyalty_start_members(LoyaltyBatch *batch);
 extern LoyaltyMember *loyalty_batch_member(LoyaltyBatch *batch, int64 id);
-extern void loyalty_lock_if_in_order(int64 member_id);
 extern LoyaltyMember *loyalty_batch_account(LoyaltyBatch *batch, int64 id);
+extern LoyaltyMember **loyalty_batch_members(LoyaltyBatch *batch, int *n);
+extern int	loyalty_sort_members(int64 *ids, int n);
+extern void loyalty_lock_batch(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n);
+extern void loyalty_enrol_and_lock(LoyaltyBatch *batch, int64 *ids, int n);
+extern bool loyalty_lock_customers(LoyaltyBatch *batch);
+extern bool loyalty_all_locked(LoyaltyBatch *batch, int64 *ids, int n);
+extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc);
+extern void loyalty_lock_if_in_order(int64 member_id);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
-extern void loyalty_forget_locks(void);
 extern void loyalty_lock_no_further_members(void);
+extern void loyalty_forget_locks(void);
+
+/* load.c */
+extern LoyaltyFamily *loyalty_family(LoyaltyBatch *batch, int32 source_id, const char *key);
+extern void loyalty_load_books(LoyaltyBatch *batch);
+extern int	loyalty_concerned_members(LoyaltyBatch *batch, int64 **ids);
+
+/* batch.c */
 extern void loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome);
 
 /* document.c */

@@ -26,16 +26,24 @@ typedef struct LoyaltyQuestion
 	LoyaltyFigures *figures;	/* of the purchases before it, NULL if nobody asks */
 } LoyaltyQuestion;
 
+/* match.c */
 extern List *loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *question, List *kept, TimestampTz as_of);
+extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,
+								  LoyaltyRational gross, LoyaltyBasis *basis);
+
+/* rows.c */
+struct LoyaltyRow;
+extern void loyalty_fill_rows(LoyaltyRuleBook *book, LoyaltyQuestion *question);
+extern struct LoyaltyRow *loyalty_fill_lines(LoyaltyRuleBook *book, LoyaltyQuestion *question);
 extern int	loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen);
 extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow);
+
+/* frozen.c */
 extern List *loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen);
 extern List *loyalty_given(List *matches);
 extern List *loyalty_copy_given(List *given);
 extern bool loyalty_same_given(List *a, List *b);
 extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);
 extern Jsonb *loyalty_freeze_matches(List *matches);
-extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,
-								  LoyaltyRational gross, LoyaltyBasis *basis);
 
 #endif							/* LOYALTY_MATCH_H */
