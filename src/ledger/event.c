@@ -61,30 +61,6 @@ static LoyaltyPlan plan_state = {
 	.nparams = 2, .types = {INT8OID, TEXTOID}
 };
 
-/* first day of the period that a day is in */
-static DateADT
-period_start(LoyaltyPeriod period, DateADT date)
-{
-	int			year,
-				month,
-				day;
-
-	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	switch (period)
-	{
-		case PERIOD_DAY:
-			return date;
-		case PERIOD_WEEK:
-			return date - j2day(date + POSTGRES_EPOCH_JDATE - 1);
-		case PERIOD_MONTH:
-			return date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
-		case PERIOD_YEAR:
-			return date2j(year, 1, 1) - POSTGRES_EPOCH_JDATE;
-		default:
-			return DATEVAL_NOBEGIN;
-	}
-}
-
 /*
  * Is the rule's limit reached before this event?  A new version of a rule goes
  * on counting where the old one was.
@@ -109,7 +85,7 @@ beyond_limit(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyRule *rule)
 	values[1] = Int32GetDatum(part->source_id);
 	values[2] = PointerGetDatum(construct_array(versions, n, INT4OID, 4, true, TYPALIGN_INT));
 	values[3] = TimestampTzGetDatum(part->at);
-	values[4] = DateADTGetDatum(period_start(rule->limit_period, part->date));
+	values[4] = DateADTGetDatum(loyalty_start_of_period(rule->limit_period, part->date));
 	values[5] = CStringGetTextDatum(part->key);
 	values[6] = Int32GetDatum(rule->limit_count);
 	(void) loyalty_run(&plan_rewarded, values, NULL);

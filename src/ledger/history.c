@@ -315,29 +315,6 @@ loyalty_history_figures(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart 
 	return figures;
 }
 
-static DateADT
-start_of_period(DateADT date, LoyaltyPeriod period)
-{
-	int			year,
-				month,
-				day;
-
-	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	switch (period)
-	{
-		case PERIOD_DAY:
-			return date;
-		case PERIOD_WEEK:
-			return date - j2day(date + POSTGRES_EPOCH_JDATE - 1);
-		case PERIOD_MONTH:
-			return date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
-		case PERIOD_YEAR:
-			return date2j(year, 1, 1) - POSTGRES_EPOCH_JDATE;
-		default:
-			return DATEVAL_NOBEGIN;
-	}
-}
-
 /*
  * What a rule may give to somebody who has bought nothing yet.
  */
@@ -368,7 +345,7 @@ loyalty_history_allowance(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPar
 	p->seen = h->nchanges;
 	for (int period = 0; period < LOYALTY_NPERIODS; period++)
 	{
-		DateADT		from = start_of_period(sale->date, period);
+		DateADT		from = loyalty_start_of_period(period, sale->date);
 		Points		used = 0;
 
 		if (!rule->has_cap[period])

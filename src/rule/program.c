@@ -392,3 +392,29 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 				 errmsg("date of the document is out of range")));
 	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
 }
+
+/*
+ * First day of the period that a day is in; weeks begin on Monday.
+ */
+DateADT
+loyalty_start_of_period(LoyaltyPeriod period, DateADT date)
+{
+	int			year,
+				month,
+				day;
+
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	switch (period)
+	{
+		case PERIOD_DAY:
+			return date;
+		case PERIOD_WEEK:
+			return date - j2day(date + POSTGRES_EPOCH_JDATE - 1);
+		case PERIOD_MONTH:
+			return date2j(year, month, 1) - POSTGRES_EPOCH_JDATE;
+		case PERIOD_YEAR:
+			return date2j(year, 1, 1) - POSTGRES_EPOCH_JDATE;
+		default:
+			return DATEVAL_NOBEGIN;
+	}
+}

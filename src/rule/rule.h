@@ -252,6 +252,7 @@ extern LoyaltyTier *loyalty_tier_by_id(LoyaltyProgram *program, int32 id);
 extern LoyaltyRule *loyalty_rule_by_id(LoyaltyProgram *program, int32 id);
 extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *category);
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
+extern DateADT loyalty_start_of_period(LoyaltyPeriod period, DateADT date);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 
 /* book.c */
