@@ -9,7 +9,7 @@
 #
 # Ends with exit code 1 if loyalty.check() or a comparison finds anything.
 # Where node and npm are installed, the figures are also drawn as one HTML page
-# that needs nothing else: PAGE says where, default is loyalty-demo.html in the
+# that needs nothing else: PAGE says where, default is loyalty-demo.USER.html in the
 # directory for temporary files.
 # See test/lib.sh for PG_CONFIG, INSTALLED and KEEP.
 
@@ -55,7 +55,7 @@ draw_page()
 	fi
 }
 
-PAGE=${PAGE:-${TMPDIR:-/tmp}/loyalty-demo.html}
+PAGE=${PAGE:-${TMPDIR:-/tmp}/loyalty-demo.$(id -un).html}
 case "$PAGE" in
 	/*) ;;
 	*) PAGE=$PWD/$PAGE ;;
