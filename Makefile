@@ -10,7 +10,7 @@ OBJS = \
 	src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
 	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o \
 	src/fact/read.o src/fact/lines.o src/fact/claim.o \
-	src/rule/program.o src/rule/policy.o src/rule/book.o src/rule/match.o src/rule/award.o \
+	src/rule/program.o src/rule/policy.o src/rule/reward.o src/rule/book.o src/rule/match.o src/rule/award.o \
 	src/rule/space.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/document.o src/ledger/family.o \
 	src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o \

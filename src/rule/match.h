@@ -24,6 +24,8 @@ typedef struct LoyaltyQuestion
 } LoyaltyQuestion;
 
 extern List *loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *question, List *kept, TimestampTz as_of);
+extern bool loyalty_member_meets(LoyaltyProgram *program, struct LoyaltyCondition *condition,
+								 LoyaltyQuestion *question);
 extern int	loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen);
 extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow);
 extern List *loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen);
