@@ -102,6 +102,7 @@ load(void)
 	loyalty_config_watch(loyalty_relation("rule"));
 	loyalty_config_watch(loyalty_relation("category"));
 	loyalty_config_watch(loyalty_relation("redemption_policy"));
+	loyalty_config_watch(loyalty_relation("reward"));
 	loyalty_config_watch(loyalty_relation("source"));
 	stale = false;
 
@@ -119,6 +120,7 @@ load(void)
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
 		loyalty_load_policies(fresh->programs);
+		loyalty_load_rewards(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);
 		MemoryContextSwitchTo(old);
 		SPI_finish();

@@ -286,14 +286,12 @@ extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, Time
 extern void loyalty_posting_lots(LoyaltyPosting *p);
 extern void loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
 extern bool loyalty_usable(LoyaltyLot *lot, DateADT today);
+extern LoyaltyLot *loyalty_find_lot(LoyaltyPosting *p, int64 seq);
 extern List *loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n);
 extern LoyaltyLot *loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, Points points);
 extern void loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points);
-extern int64 *loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n);
-extern Points loyalty_restore(LoyaltyPosting *p, int64 *chain, int nchain, Points points, bool spent);
+extern Points loyalty_draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need);
 extern void loyalty_repay(LoyaltyPosting *p);
-extern Points loyalty_draw_own(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
-extern Points loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
 extern Points loyalty_spend(LoyaltyPosting *p, Points need);
 extern void loyalty_draw_all(LoyaltyPosting *p);
 extern Points loyalty_forgive(LoyaltyPosting *p);
@@ -303,6 +301,12 @@ extern void loyalty_store_lots(LoyaltyMember **members, int n);
 #define LOYALTY_LOTS_TAIL 64
 
 extern void loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now);
+
+/* restore.c */
+extern int64 *loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n);
+extern Points loyalty_restore(LoyaltyPosting *p, int64 *chain, int nchain, Points points, bool spent);
+extern Points loyalty_draw_own(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
+extern Points loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need);
 
 /* redemption.c */
 extern bool loyalty_any_redemptions(void);

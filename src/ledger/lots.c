@@ -41,26 +41,9 @@ typedef struct LotSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* a lot, and how much of it something else concerns */
-typedef struct Share
-{
-	LoyaltyLot *lot;
-	Points		points;
-} Share;
-
 /* lots read at a time: most spending needs one or two */
 #define FIRST_LOTS 4
 #define MORE_LOTS 256
-
-static LoyaltyPlan plan_chain = {
-	.sql = "WITH RECURSIVE chain (seq, prev_seq) AS ("
-	"SELECT e.seq, e.prev_seq FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e"
-	" UNION SELECT e.seq, e.prev_seq FROM chain c CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = c.prev_seq OFFSET 0) e)"
-	" SELECT seq FROM chain ORDER BY seq",
-	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
-};
 
 /* an entry knows the day its lot expires, so the lot is found by its whole key */
 static LoyaltyPlan plan_lots = {
@@ -70,29 +53,6 @@ static LoyaltyPlan plan_lots = {
 	" UNION ALL"
 	" SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
 	" ORDER BY l.seq",
-	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
-};
-
-static LoyaltyPlan plan_drawn = {
-	.sql = "SELECT a.lot_seq, -pg_catalog.sum(a.points) FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.allocation x WHERE x.member_id = $1 AND x.entry_seq = k.seq OFFSET 0) a"
-	" GROUP BY a.lot_seq HAVING pg_catalog.sum(a.points) < 0 ORDER BY a.lot_seq",
-	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
-};
-
-/* what these entries gave back to lots */
-static LoyaltyPlan plan_given_back = {
-	.sql = "SELECT a.lot_seq, pg_catalog.sum(a.points) FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.allocation x WHERE x.member_id = $1 AND x.entry_seq = k.seq AND x.points > 0 OFFSET 0) a"
-	" GROUP BY a.lot_seq ORDER BY a.lot_seq",
-	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
-};
-
-/* lots whose own entry repaid one of these debts */
-static LoyaltyPlan plan_repayers = {
-	.sql = "SELECT b.lot_seq, -pg_catalog.sum(b.points) FROM loyalty.allocation a"
-	" JOIN loyalty.allocation b ON b.member_id = a.member_id AND b.entry_seq = a.entry_seq AND b.points < 0"
-	" WHERE a.member_id = $1 AND a.lot_seq = ANY ($2) AND a.points > 0 GROUP BY b.lot_seq ORDER BY b.lot_seq",
 	.nparams = 2, .types = {INT8OID, INT8ARRAYOID}
 };
 
@@ -194,9 +154,11 @@ loyalty_usable(LoyaltyLot *lot, DateADT today)
 	return lot->remaining > 0 && lot->expires_on >= today;
 }
 
-/* the lot in hand with that seq, NULL if it is not */
-static LoyaltyLot *
-find_lot(LoyaltyPosting *p, int64 seq)
+/*
+ * The lot in hand with that seq, NULL if it is not.
+ */
+LoyaltyLot *
+loyalty_find_lot(LoyaltyPosting *p, int64 seq)
 {
 	ListCell   *lc;
 
@@ -239,7 +201,7 @@ take_lots(LoyaltyPosting *p, uint64 rows)
 	for (uint64 i = 0; i < rows; i++)
 	{
 		int64		seq = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-		LoyaltyLot *lot = find_lot(p, seq);
+		LoyaltyLot *lot = loyalty_find_lot(p, seq);
 
 		if (lot == NULL)
 		{
@@ -299,159 +261,6 @@ loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points)
 }
 
 /*
- * Every entry that the chains of prev_seq from these heads lead to; heads of
- * 0 lead nowhere.
- */
-int64 *
-loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n)
-{
-	int64		starts[2];
-	int			nstarts = 0;
-	Datum		values[2];
-	int64	   *seqs;
-	bool		isnull;
-
-	*n = 0;
-	for (int i = 0; i < nheads; i++)
-		if (heads[i] != 0)
-			starts[nstarts++] = heads[i];
-	if (nstarts == 0)
-		return NULL;
-	values[0] = Int64GetDatum(p->member->id);
-	values[1] = loyalty_int8_array(starts, nstarts);
-	*n = loyalty_run(&plan_chain, values, NULL);
-	seqs = palloc(sizeof(int64) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		seqs[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	return seqs;
-}
-
-/* rows of (lot seq, points); the lots are taken in hand */
-static int
-shares(LoyaltyPosting *p, LoyaltyPlan *plan, int64 *keys, int nkeys, Share **result)
-{
-	Datum		values[2];
-	int64	   *seqs;
-	int			n;
-	bool		isnull;
-
-	values[0] = Int64GetDatum(p->member->id);
-	values[1] = loyalty_int8_array(keys, nkeys);
-	n = loyalty_run(plan, values, NULL);
-	seqs = palloc(sizeof(int64) * Max(n, 1));
-	*result = palloc(sizeof(Share) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		seqs[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-		(*result)[i].points = loyalty_points_from_datum(loyalty_spi_datum(i, 2, &isnull));
-	}
-	SPI_freetuptable(SPI_tuptable);
-	(void) loyalty_lots_of(p, seqs, n);
-	for (int i = 0; i < n; i++)
-	{
-		(*result)[i].lot = find_lot(p, seqs[i]);
-		if ((*result)[i].lot == NULL)
-			elog(ERROR, "lot " INT64_FORMAT " of member " INT64_FORMAT " is missing", seqs[i], p->member->id);
-	}
-	return n;
-}
-
-/* give points back to a lot, no more than its share and its room; returns the rest */
-static Points
-refill(LoyaltyPosting *p, Share *share, Points points)
-{
-	Points		part_of = Min(points, Min(share->points, share->lot->points - share->lot->remaining));
-
-	if (share->lot->points < 0 || part_of <= 0)
-		return points;
-	loyalty_move(p, share->lot, part_of);
-	return points - part_of;
-}
-
-/* pay back the debts among these lots; their numbers go to debts */
-static Points
-pay_own_debts(LoyaltyPosting *p, List *lots, Points points, int64 *debts, int *ndebts)
-{
-	ListCell   *lc;
-
-	*ndebts = 0;
-	foreach(lc, lots)
-	{
-		LoyaltyLot *lot = lfirst(lc);
-		Points		part_of = Min(points, -lot->remaining);
-
-		if (lot->points >= 0)
-			continue;
-		debts[(*ndebts)++] = lot->seq;
-		if (part_of > 0)
-		{
-			loyalty_move(p, lot, part_of);
-			points -= part_of;
-		}
-	}
-	return points;
-}
-
-/* the order of spending */
-static int
-compare_shares(const void *a, const void *b)
-{
-	const LoyaltyLot *x = ((const Share *) a)->lot;
-	const LoyaltyLot *y = ((const Share *) b)->lot;
-
-	if (x->expires_on != y->expires_on)
-		return x->expires_on < y->expires_on ? -1 : 1;
-	return (x->seq > y->seq) - (x->seq < y->seq);
-}
-
-/*
- * Give points back to where earlier entries took them from: first to their
- * own debts, then to the lots they drew from, then to the lots that repaid
- * those debts meanwhile.  With spent, what was drawn last is undone first, as
- * if less had been spent, and a lot that has expired gets nothing.  Returns
- * what found no place.
- */
-Points
-loyalty_restore(LoyaltyPosting *p, int64 *chain, int nchain, Points points, bool spent)
-{
-	int64	   *debts = palloc(sizeof(int64) * Max(nchain, 1));
-	int			ndebts;
-	Share	   *drawn;
-	Points		expired = 0;
-	int			n;
-
-	if (nchain == 0)
-		return points;
-	points = pay_own_debts(p, loyalty_lots_of(p, chain, nchain), points, debts, &ndebts);
-	n = points == 0 ? 0 : shares(p, &plan_drawn, chain, nchain, &drawn);
-	if (spent && n > 0)
-		qsort(drawn, n, sizeof(Share), compare_shares);
-	for (int i = 0; i < n && points > 0; i++)
-	{
-		Share	   *share = spent ? &drawn[n - 1 - i] : &drawn[i];
-
-		if (spent && share->lot->points > 0 && share->lot->expires_on < p->today)
-		{
-			Points		part_of = Min(points, share->points);
-
-			expired += part_of;
-			points -= part_of;
-			p->has_expired = true;
-		}
-		else
-			points = refill(p, share, points);
-	}
-	if (points > 0 && ndebts > 0)
-	{
-		n = shares(p, &plan_repayers, debts, ndebts, &drawn);
-		for (int i = 0; i < n && points > 0; i++)
-			points = refill(p, &drawn[i], points);
-	}
-	return points + expired;
-}
-
-/*
  * What came in repays what is owed.
  */
 void
@@ -483,9 +292,11 @@ loyalty_repay(LoyaltyPosting *p)
 	}
 }
 
-/* draw from a lot; returns what is still needed */
-static Points
-draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need)
+/*
+ * Draw from a lot what is there.  Returns what is still needed.
+ */
+Points
+loyalty_draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need)
 {
 	Points		part_of = Min(need, lot->remaining);
 
@@ -493,45 +304,6 @@ draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need)
 		return need;
 	loyalty_move(p, lot, -part_of);
 	return need - part_of;
-}
-
-/*
- * Draw from the lots that these entries made.  Returns what is still needed.
- */
-Points
-loyalty_draw_own(LoyaltyPosting *p, int64 *chain, int nchain, Points need)
-{
-	ListCell   *lc;
-
-	foreach(lc, loyalty_lots_of(p, chain, nchain))
-		need = draw(p, lfirst(lc), need);
-	return need;
-}
-
-/*
- * Draw again what these entries drew before and gave back: from the same
- * lots, as far as it is still there.  Returns what is still needed.
- */
-Points
-loyalty_draw_again(LoyaltyPosting *p, int64 *chain, int nchain, Points need)
-{
-	Share	   *given;
-	int			n = shares(p, &plan_given_back, chain, nchain, &given);
-	ListCell   *lc;
-
-	if (n > 0)
-		qsort(given, n, sizeof(Share), compare_shares);
-	for (int i = 0; i < n && need > 0; i++)
-		if (loyalty_usable(given[i].lot, p->today))
-		{
-			Points		want = Min(need, given[i].points);
-
-			need -= want - draw(p, given[i].lot, want);
-		}
-	foreach(lc, loyalty_lots_of(p, chain, nchain))
-		if (loyalty_usable(lfirst(lc), p->today))
-			need = draw(p, lfirst(lc), need);
-	return need;
 }
 
 /*
@@ -562,7 +334,7 @@ draw_from(LoyaltyPosting *p, DateADT day, Points need)
 			LoyaltyLot *lot = lfirst(lc);
 
 			if (need > 0 && loyalty_usable(lot, day))
-				need = draw(p, lot, need);
+				need = loyalty_draw(p, lot, need);
 			expires_on = lot->expires_on;
 			seq = lot->seq;
 		}
@@ -674,7 +446,7 @@ store_entry(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 {
 	Datum		values[LOYALTY_ENTRY_NATTS];
 	bool		nulls[LOYALTY_ENTRY_NATTS] = {false};
-	LoyaltyLot *own = find_lot(p, p->seq);
+	LoyaltyLot *own = loyalty_find_lot(p, p->seq);
 
 	values[0] = Int64GetDatum(p->member->id);
 	values[1] = Int64GetDatum(p->seq);

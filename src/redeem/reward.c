@@ -1,18 +1,25 @@
 /*
  * reward.c
  *	  What the SQL functions on rewards and vouchers need of the engine: the
- *	  member's lock, and the points a reward costs.
+ *	  member's lock, the points a reward costs, and whom it is for.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "config.h"
 #include "errors.h"
 #include "redeem/redeem.h"
+#include "rule/condition.h"
+#include "rule/match.h"
 
 PG_FUNCTION_INFO_V1(loyalty_lock_account);
 PG_FUNCTION_INFO_V1(loyalty_draw_reward);
 PG_FUNCTION_INFO_V1(loyalty_cancel_reward_points);
+PG_FUNCTION_INFO_V1(loyalty_unmet_rewards);
 
 /*
  * lock_account(program, customer, at) -> bigint: locks the member who has the
@@ -72,4 +79,80 @@ Datum
 loyalty_cancel_reward_points(PG_FUNCTION_ARGS)
 {
 	return loyalty_cancel(fcinfo, REDEMPTION_REWARD);
+}
+
+static void
+reward_context(void *arg)
+{
+	errcontext("condition of reward \"%s\"", (char *) arg);
+}
+
+/*
+ * unmet_rewards(program, customer, at, reward_id) -> integer[]: the rewards
+ * whose condition does not hold for a customer, among all, or one (not NULL).
+ * It sees his tier, and the purchases up to and including that instant; who is
+ * no member yet is taken for a new one.
+ */
+Datum
+loyalty_unmet_rewards(PG_FUNCTION_ARGS)
+{
+	char	   *name = loyalty_required_text(fcinfo, 0, "program");
+	char	   *customer = loyalty_required_text(fcinfo, 1, "customer");
+	TimestampTz at = PG_ARGISNULL(2) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(2);
+	LoyaltyIdentity save;
+	LoyaltyProgram *program;
+	LoyaltyMember *member;
+	LoyaltyBatch batch = {0};
+	LoyaltyFacts facts = {0};
+	LoyaltyFigures figures = {0};
+	LoyaltyQuestion question = {.facts = &facts, .customer = customer, .figures = &figures};
+	bool		has_figures = false;
+	Datum	   *unmet;
+	int			n = 0;
+	ListCell   *lc;
+
+	loyalty_config_pin();
+	program = loyalty_program_by_name(name);
+	unmet = palloc(sizeof(Datum) * (list_length(program->rewards) + 1));
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	member = program->rewards == NIL ? NULL :
+		loyalty_read_member(loyalty_account_of(loyalty_find_member(program, customer)));
+	batch.context = CurrentMemoryContext;
+	figures.amount = figures.year_amount = figures.month_amount = loyalty_num_int(0);
+	facts.at = at;
+	facts.date = loyalty_program_date(program, at);
+	question.joined_on = member != NULL ? member->joined_on : facts.date;
+	question.tier = member != NULL ? loyalty_tier_by_id(program, member->tier_id) : NULL;
+	foreach(lc, program->rewards)
+	{
+		LoyaltyReward *reward = lfirst(lc);
+		LoyaltyCondition *condition;
+		ErrorContextCallback callback;
+
+		if (!PG_ARGISNULL(3) && reward->id != PG_GETARG_INT32(3))
+			continue;
+		condition = loyalty_reward_condition(program, reward);
+		if (condition->uses_history && !has_figures && member != NULL)
+		{
+			LoyaltyPart *now = loyalty_new_part(0, "", 0, 0, "");
+
+			/* as if he bought something right after */
+			now->at = at + 1;
+			now->date = facts.date;
+			figures = loyalty_history_figures(&batch, member, now);
+			has_figures = true;
+		}
+		callback.callback = reward_context;
+		callback.arg = reward->name;
+		callback.previous = error_context_stack;
+		error_context_stack = &callback;
+		if (!loyalty_member_meets(program, condition, &question))
+			unmet[n++] = Int32GetDatum(reward->id);
+		error_context_stack = callback.previous;
+	}
+	SPI_finish();
+	loyalty_resume(&save);
+	loyalty_config_unpin();
+	PG_RETURN_ARRAYTYPE_P(construct_array(unmet, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }

@@ -34,6 +34,7 @@
 #include "source/source.h"
 
 PG_FUNCTION_INFO_V1(loyalty_check_condition);
+PG_FUNCTION_INFO_V1(loyalty_check_reward_condition);
 
 /* longest expression, in bytes */
 #define MAX_TEXT 4000
@@ -146,6 +147,7 @@ find_space(ParseState *pstate, LoyaltySpaces *spaces, const char *name, int loca
 				 errmsg("there is no \"%s\" here", name),
 				 i == SPACE_EVENT ? errhint("Only rules on events see one.") :
 				 spaces->present[SPACE_EVENT] ? errhint("A rule on events sees %s.", space_names(spaces)) :
+				 !spaces->present[SPACE_DOCUMENT] ? errhint("The condition of a reward sees %s.", space_names(spaces)) :
 				 errhint("Its columns are those of a source's table: make the rule one for that source. Every rule sees %s.",
 						 space_names(spaces)),
 				 parser_errposition(pstate, location)));
@@ -196,6 +198,12 @@ resolve_column(ParseState *pstate, ColumnRef *cref)
 				 errmsg("column %s is generated when it is read", NameListToString(cref->fields)),
 				 errhint("Write the expression it is generated from, or make it STORED."),
 				 parser_errposition(pstate, cref->location)));
+	if (column->of_document)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column %s is known only while a document is read", NameListToString(cref->fields)),
+				 errhint("The condition of a reward sees the member's tier, enrolment and purchases."),
+				 parser_errposition(pstate, cref->location)));
 	if (!loyalty_usable_type(column->type))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -228,7 +236,7 @@ parse(ParseState *pstate, const char *text)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the condition is empty"),
-				 errhint("Leave it out (NULL) for a rule that always holds.")));
+				 errhint("Leave it out (NULL) for one that always holds.")));
 	/* no FROM, no WHERE, no DISTINCT, no alias, whatever else there may be */
 	bare->targetList = list_make1(makeNode(ResTarget));
 	linitial_node(ResTarget, bare->targetList)->val = linitial_node(ResTarget, select->targetList)->val;
@@ -517,4 +525,18 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 							source ? source->lines : InvalidOid, event);
 	PG_RETURN_TEXT_P(cstring_to_text(loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)),
 															   spaces, BOOLOID, "condition")->normal));
+}
+
+/*
+ * check_reward_condition(program, condition) -> text: the same for the
+ * condition of a reward, which sees only the member.
+ */
+Datum
+loyalty_check_reward_condition(PG_FUNCTION_ARGS)
+{
+	LoyaltyProgram *program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *condition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	PG_RETURN_TEXT_P(cstring_to_text(loyalty_condition_compile(condition, loyalty_member_spaces(program->time_zone),
+															   BOOLOID, "condition")->normal));
 }

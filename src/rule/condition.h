@@ -109,6 +109,7 @@ typedef struct LoyaltySpaceColumn
 	Oid			collation;
 	AttrNumber	attnum;			/* in the ERP's table; 0 for the engine's own */
 	bool		generated;		/* not stored: no row has it */
+	bool		of_document;	/* known only with a document, and there is none here */
 	const char *meaning;		/* of the engine's own, else NULL */
 } LoyaltySpaceColumn;
 
@@ -155,6 +156,7 @@ typedef struct LoyaltyCondition
 
 /* space.c */
 extern LoyaltySpaces *loyalty_spaces(const char *time_zone, Oid header, Oid lines, bool event);
+extern LoyaltySpaces *loyalty_member_spaces(const char *time_zone);
 extern const char *loyalty_space_name(LoyaltySpace space);
 extern int	loyalty_space_column(LoyaltySpaces *spaces, LoyaltySpace space, const char *name);
 extern bool loyalty_usable_type(Oid type);

@@ -33,8 +33,11 @@ extern bool loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso,
 
 /* rows.c */
 struct LoyaltyRow;
+struct LoyaltyCondition;
 extern void loyalty_fill_rows(LoyaltyRuleBook *book, LoyaltyQuestion *question);
 extern struct LoyaltyRow *loyalty_fill_lines(LoyaltyRuleBook *book, LoyaltyQuestion *question);
+extern bool loyalty_member_meets(LoyaltyProgram *program, struct LoyaltyCondition *condition,
+								 LoyaltyQuestion *question);
 extern int	loyalty_seen_columns(LoyaltyRuleBook *book, LoyaltyFacts *facts, LoyaltyClaim *claim, int64 **seen);
 extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow);
 

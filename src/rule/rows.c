@@ -383,3 +383,23 @@ loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int nnow)
 	}
 	return false;
 }
+
+/*
+ * Does a condition that speaks only of the member hold?  Of the facts, the
+ * question needs the date.
+ */
+bool
+loyalty_member_meets(LoyaltyProgram *program, LoyaltyCondition *condition, LoyaltyQuestion *question)
+{
+	LoyaltyRow	rows[LOYALTY_NSPACES] = {{NULL, NULL}};
+	Datum		values[IN_MEMBER_NFIELDS] = {0};
+	bool		nulls[IN_MEMBER_NFIELDS];
+	LoyaltyRuleBook book = {.program = program, .rows = rows};
+
+	memset(nulls, true, sizeof(nulls));
+	rows[SPACE_MEMBER].values = values;
+	rows[SPACE_MEMBER].nulls = nulls;
+	book.uses[SPACE_MEMBER] = condition->uses[SPACE_MEMBER];
+	fill_member(&book, question);
+	return loyalty_condition_true(condition, rows);
+}

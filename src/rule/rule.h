@@ -142,6 +142,7 @@ typedef struct LoyaltyProgram
 	int			ncategories;
 	LoyaltyCategory *categories;	/* in the order of their names */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
+	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
 } LoyaltyProgram;
 
 /* how points can be spent; limits are 0 where there is none */
@@ -163,6 +164,15 @@ typedef struct LoyaltyPolicy
 	int			hold_minutes;
 	Points		clerk_limit;
 } LoyaltyPolicy;
+
+/* a reward that has a condition */
+typedef struct LoyaltyReward
+{
+	int32		id;
+	char	   *name;
+	char	   *condition;
+	struct LoyaltyCondition *code;	/* NULL until somebody asks */
+} LoyaltyReward;
 
 /* a rule as it is compiled for the documents of a source */
 typedef struct LoyaltyRuleCode
@@ -263,6 +273,10 @@ extern LoyaltyRuleBook *loyalty_compile_event_rules(LoyaltyProgram *program);
 /* policy.c */
 extern void loyalty_load_policies(List *programs);
 extern LoyaltyPolicy *loyalty_policy(LoyaltyProgram *program);
+
+/* reward.c */
+extern void loyalty_load_rewards(List *programs);
+extern struct LoyaltyCondition *loyalty_reward_condition(LoyaltyProgram *program, LoyaltyReward *reward);
 
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,

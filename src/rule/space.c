@@ -254,6 +254,23 @@ loyalty_spaces(const char *time_zone, Oid header, Oid lines, bool event)
 }
 
 /*
+ * The name space of conditions on a member as such, who brings no document.
+ */
+LoyaltySpaces *
+loyalty_member_spaces(const char *time_zone)
+{
+	static const int of_document[] = {IN_MEMBER_BIRTHDAY, IN_MEMBER_DAYS_TO_BIRTHDAY, IN_MEMBER_ATTRIBUTES};
+	LoyaltySpaces *spaces = palloc0(sizeof(LoyaltySpaces));
+
+	spaces->time_zone = pstrdup(time_zone);
+	fill_space(spaces, SPACE_MEMBER, InvalidOid);
+	for (int i = 0; i < (int) lengthof(of_document); i++)
+		spaces->columns[SPACE_MEMBER][of_document[i]].of_document = true;
+	spaces->econtext = CreateStandaloneExprContext();
+	return spaces;
+}
+
+/*
  * condition_columns(source) -> setof (space, column_name, data_type, meaning):
  * what conditions can name.
  */

@@ -17,6 +17,7 @@ CREATE TABLE loyalty.reward (
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	tier_id         integer,
+	condition       text,
 	times           integer CHECK (times > 0),
 	times_period    text CHECK (times_period IN ('day', 'week', 'month', 'quarter', 'year', 'ever')),
 	max_units       integer NOT NULL DEFAULT 1 CHECK (max_units > 0),
@@ -43,10 +44,16 @@ COMMENT ON COLUMN loyalty.reward.spent IS 'points that were spent on it; counted
 COMMENT ON COLUMN loyalty.reward.valid_from IS 'first day (programme time) on which it can be redeemed';
 COMMENT ON COLUMN loyalty.reward.valid_to IS 'last day (programme time) on which it can be redeemed';
 COMMENT ON COLUMN loyalty.reward.tier_id IS 'lowest tier that may redeem it; NULL for everybody';
+COMMENT ON COLUMN loyalty.reward.condition IS 'SQL expression over member that must hold for the member to redeem it, see condition_columns(); NULL for no condition';
 COMMENT ON COLUMN loyalty.reward.times IS 'how often a member may redeem it per times_period; NULL for no limit';
 COMMENT ON COLUMN loyalty.reward.times_period IS 'day, week, month, quarter or year (programme time), or ever';
 COMMENT ON COLUMN loyalty.reward.max_units IS 'most units at once';
 COMMENT ON COLUMN loyalty.reward.voucher_days IS 'days for which the voucher is valid that is issued for it; NULL: none is';
+
+-- not when something is redeemed: only what backends have cached
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OF program_id, name, condition OR DELETE OR TRUNCATE ON loyalty.reward
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
+ALTER TABLE loyalty.reward ENABLE ALWAYS TRIGGER config_changed;
 
 CREATE TABLE loyalty.reward_use (
 	member_id       bigint NOT NULL,

@@ -20,13 +20,23 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_cancel_reward_points';
 COMMENT ON FUNCTION loyalty.cancel_reward_points(text, text, text, timestamptz) IS
 'internal: gives back the points that a reward cost';
 
+CREATE FUNCTION loyalty.check_reward_condition(program text, condition text) RETURNS text
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_check_reward_condition';
+COMMENT ON FUNCTION loyalty.check_reward_condition(text, text) IS
+'checks the condition of a reward, an SQL expression over member (without birthday and attributes, which come with documents); returns it as PostgreSQL writes it';
+
+CREATE FUNCTION loyalty.unmet_rewards(program text, customer text, at timestamptz, reward_id integer) RETURNS integer[]
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_unmet_rewards';
+COMMENT ON FUNCTION loyalty.unmet_rewards(text, text, timestamptz, integer) IS
+'internal: the rewards (or the one of that number) whose condition does not hold for a customer';
+
 CREATE FUNCTION loyalty.set_reward(
 	program text, name text, kind text, cost numeric, value numeric DEFAULT NULL,
 	categories text[] DEFAULT NULL, products text[] DEFAULT NULL, description text DEFAULT NULL,
 	stock integer DEFAULT NULL, budget numeric DEFAULT NULL,
 	valid_from date DEFAULT '-infinity', valid_to date DEFAULT 'infinity', tier text DEFAULT NULL,
 	times integer DEFAULT NULL, times_period text DEFAULT NULL,
-	max_units integer DEFAULT 1, voucher_days integer DEFAULT NULL)
+	max_units integer DEFAULT 1, voucher_days integer DEFAULT NULL, condition text DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -67,18 +77,20 @@ BEGIN
 	IF tier IS NOT NULL THEN
 		SELECT t.tier_id INTO v_tier FROM loyalty.tier t WHERE t.program_id = v_program AND t.name = set_reward.tier;
 		IF v_tier IS NULL THEN
-			RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier USING ERRCODE = 'LY001';
+			RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier
+				USING ERRCODE = 'LY001', HINT = 'loyalty.tier lists the tiers.';
 		END IF;
 	END IF;
+	PERFORM loyalty.check_reward_condition(program, condition);
 	INSERT INTO loyalty.reward AS r (program_id, name, kind, cost, value, categories, products, description, stock, budget,
-			valid_from, valid_to, tier_id, times, times_period, max_units, voucher_days)
+			valid_from, valid_to, tier_id, condition, times, times_period, max_units, voucher_days)
 		VALUES (v_program, name, kind, cost, value, categories, products, description, stock, budget,
-			valid_from, valid_to, v_tier, times, times_period, max_units, voucher_days)
+			valid_from, valid_to, v_tier, condition, times, times_period, max_units, voucher_days)
 		ON CONFLICT ON CONSTRAINT reward_program_id_name_key DO UPDATE SET kind = excluded.kind, cost = excluded.cost,
 			value = excluded.value, categories = excluded.categories, products = excluded.products,
 			description = excluded.description, stock = excluded.stock, budget = excluded.budget,
 			valid_from = excluded.valid_from, valid_to = excluded.valid_to, tier_id = excluded.tier_id,
-			times = excluded.times, times_period = excluded.times_period, max_units = excluded.max_units,
+			condition = excluded.condition, times = excluded.times, times_period = excluded.times_period, max_units = excluded.max_units,
 			voucher_days = excluded.voucher_days,
 			-- what was not counted so far is counted now
 			used = (SELECT coalesce(sum(u.units), 0) FROM loyalty.reward_use u
@@ -89,11 +101,11 @@ BEGIN
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_reward(text, text, text, numeric, numeric, text[], text[], text, integer, numeric, date, date, text, integer, text, integer, integer) IS
+COMMENT ON FUNCTION loyalty.set_reward(text, text, text, numeric, numeric, text[], text[], text, integer, numeric, date, date, text, integer, text, integer, integer, text) IS
 'creates or changes a reward; see the columns of loyalty.reward for the settings';
 
 CREATE FUNCTION loyalty.reward_limits(reward_id integer, member_id bigint, at timestamptz, available numeric,
-	OUT units integer, OUT reason text, OUT missing numeric)
+	unmet integer[], OUT units integer, OUT reason text, OUT missing numeric)
 RETURNS record
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -119,6 +131,11 @@ BEGIN
 		reason := 'tier';
 		missing := (SELECT t.threshold FROM loyalty.tier t WHERE t.tier_id = r.tier_id)
 			- coalesce((SELECT m.qualifying FROM loyalty.member m WHERE m.member_id = reward_limits.member_id), 0);
+		RETURN;
+	END IF;
+	IF r.reward_id = ANY (unmet) THEN
+		units := 0;
+		reason := 'condition';
 		RETURN;
 	END IF;
 	IF r.times IS NOT NULL THEN
@@ -151,24 +168,25 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION loyalty.reward_limits(integer, bigint, timestamptz, numeric) IS
+COMMENT ON FUNCTION loyalty.reward_limits(integer, bigint, timestamptz, numeric, integer[]) IS
 'internal: how many units of a reward a member can have, and if none, why';
 
 CREATE FUNCTION loyalty.rewards_available(program text, customer text, at timestamptz DEFAULT NULL,
 	OUT reward text, OUT kind text, OUT cost numeric(18,2), OUT value numeric, OUT description text,
-	OUT units integer, OUT is_available boolean, OUT reason text, OUT missing numeric)
+	OUT units integer, OUT is_available boolean, OUT reason text, OUT missing numeric, OUT condition text)
 RETURNS SETOF record
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT r.name, r.kind, r.cost, r.value, r.description, l.units, l.units > 0, l.reason, l.missing
+	SELECT r.name, r.kind, r.cost, r.value, r.description, l.units, l.units > 0, l.reason, l.missing,
+		CASE WHEN l.reason = 'condition' THEN r.condition END
 	FROM loyalty.reward r
 	CROSS JOIN LATERAL loyalty.reward_limits(r.reward_id, loyalty.member_id($1, $2), coalesce($3, clock_timestamp()),
-		loyalty.available($1, $2, $3)) l
+		loyalty.available($1, $2, $3), (SELECT loyalty.unmet_rewards($1, $2, $3, NULL))) l
 	WHERE r.program_id = loyalty.program_id($1)
 	ORDER BY l.units > 0 DESC, r.cost, r.name
 $$;
 COMMENT ON FUNCTION loyalty.rewards_available(text, text, timestamptz) IS
-'the rewards of a programme: how many units a customer can have now, and for the others what keeps him (points, tier, times, stock, budget, dates) and how much is missing';
+'the rewards of a programme: how many units a customer can have now, and for the others what keeps him (points, tier, condition, times, stock, budget, dates), how much is missing, or which condition does not hold';
 
 CREATE FUNCTION loyalty.redeem_reward(program text, customer text, reward text, key text, units integer DEFAULT 1,
 	source text DEFAULT NULL, doc_key text DEFAULT NULL, at timestamptz DEFAULT NULL,
@@ -200,12 +218,14 @@ BEGIN
 		IF r.stock IS NOT NULL OR r.budget IS NOT NULL THEN
 			SELECT x.* INTO r FROM loyalty.reward x WHERE x.reward_id = r.reward_id FOR NO KEY UPDATE;
 		END IF;
-		SELECT l.* INTO v_limit FROM loyalty.reward_limits(r.reward_id, v_member, v_at, 1e15) l;
+		SELECT l.* INTO v_limit FROM loyalty.reward_limits(r.reward_id, v_member, v_at, 1e15,
+			loyalty.unmet_rewards(program, customer, v_at, r.reward_id)) l;
 		IF v_limit.units < units THEN
 			RAISE EXCEPTION 'reward "%" cannot be redeemed', reward
 				USING ERRCODE = 'LY011', DETAIL = CASE coalesce(v_limit.reason, 'max_units')
 					WHEN 'dates' THEN format('It can be redeemed from %s to %s.', r.valid_from, r.valid_to)
 					WHEN 'tier' THEN 'The member''s tier is too low.'
+					WHEN 'condition' THEN format('It is for members for whom this holds: %s', r.condition)
 					WHEN 'times' THEN format('It can be redeemed %s times per %s.', r.times, r.times_period)
 					WHEN 'stock' THEN format('%s units are left.', v_limit.units)
 					WHEN 'budget' THEN 'Its budget is used up.'

@@ -63,7 +63,8 @@ BEGIN
 		TO loyalty_manager;
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
-		loyalty.cancel_reward_points(text, text, text, timestamptz) FROM loyalty_admin;
+		loyalty.cancel_reward_points(text, text, text, timestamptz),
+		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
