@@ -253,7 +253,7 @@ loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool un
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	bool		outer = loyalty_planner_scope(false);
-	ErrorData  *error = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context != NULL ? context : caller);
@@ -369,18 +369,20 @@ uint64
 loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls)
 {
 	bool		outer = writing;
-	uint64		rows = 0;
+	volatile uint64 rows = 0;
 
 	writing = true;
 	PG_TRY();
 	{
 		rows = loyalty_run(plan, values, nulls);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		writing = outer;
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	writing = outer;
 	return rows;
 }
 
