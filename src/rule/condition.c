@@ -506,6 +506,7 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 	LoyaltySource *source = NULL;
 	bool		event = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	LoyaltySpaces *spaces;
+	const char *normal;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -513,6 +514,7 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 				 errmsg("\"program\" must be given")));
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
+	loyalty_config_pin();
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(2))
 		source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(2)));
@@ -523,8 +525,9 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 				 errhint("Leave out either the source or event => true.")));
 	spaces = loyalty_spaces(program->time_zone, source ? source->header : InvalidOid,
 							source ? source->lines : InvalidOid, event);
-	PG_RETURN_TEXT_P(cstring_to_text(loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)),
-															   spaces, BOOLOID, "condition")->normal));
+	normal = loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)), spaces, BOOLOID, "condition")->normal;
+	loyalty_config_unpin();
+	PG_RETURN_TEXT_P(cstring_to_text(normal));
 }
 
 /*
