@@ -139,28 +139,34 @@ booked(LoyaltyFamily *family)
 	return sum;
 }
 
-static void
-collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, bool was_booked,
-				   LoyaltyOutcome *outcome)
+/* points that redemptions for a document took, without what came back */
+static Points
+redeemed(LoyaltyFamily *family)
 {
-	LoyaltyFamily *family = loyalty_family(batch, doc->source->id, doc->key);
-	LoyaltyPart *live = loyalty_live_part(family->parts);
-	Points		after = booked(family);
-	const char *problem;
-	LoyaltyDifference *d;
-	MemoryContext old;
+	Points		sum = 0;
 	ListCell   *lc;
 
-	if (live != NULL && !was_booked)
-		problem = "not booked";
-	else if (live == NULL && was_booked)
-		problem = "booked, but not in scope";
-	else if (before != after)
-		problem = "booked otherwise";
-	else
-		return;
-	old = MemoryContextSwitchTo(outcome->context);
-	d = palloc0(sizeof(LoyaltyDifference));
+	foreach(lc, family->redemptions)
+		sum += ((LoyaltyRedemption *) lfirst(lc))->points - ((LoyaltyRedemption *) lfirst(lc))->restored;
+	return sum;
+}
+
+/* a document as it was booked before the batch */
+typedef struct Before
+{
+	bool		was_booked;
+	Points		points;
+	Points		redeemed;
+} Before;
+
+static void
+add_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, const char *problem, Points before, Points after,
+			   LoyaltyOutcome *outcome)
+{
+	MemoryContext old = MemoryContextSwitchTo(outcome->context);
+	LoyaltyDifference *d = palloc0(sizeof(LoyaltyDifference));
+	ListCell   *lc;
+
 	d->source = doc->source;
 	d->key = pstrdup(doc->key);
 	d->booked = before;
@@ -169,11 +175,32 @@ collect_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, Points before, boo
 	if (doc->facts != NULL && doc->facts->customer != NULL)
 		d->customer = pstrdup(doc->facts->customer);
 	else
-		foreach(lc, family->parts)
+		foreach(lc, loyalty_family(batch, doc->source->id, doc->key)->parts)
 			if (((LoyaltyPart *) lfirst(lc))->member_id != 0)
 				d->customer = pstrdup(loyalty_batch_member(batch, ((LoyaltyPart *) lfirst(lc))->member_id)->customer);
 	outcome->differences = lappend(outcome->differences, d);
 	MemoryContextSwitchTo(old);
+}
+
+/* what an evaluated document has otherwise than before; points that were redeemed count below 0 */
+static void
+collect_differences(LoyaltyBatch *batch, LoyaltyDocument *doc, Before *before, LoyaltyOutcome *outcome)
+{
+	LoyaltyFamily *family = loyalty_family(batch, doc->source->id, doc->key);
+	LoyaltyPart *live = loyalty_live_part(family->parts);
+	Points		points = booked(family);
+	const char *problem = NULL;
+
+	if (live != NULL && !before->was_booked)
+		problem = "not booked";
+	else if (live == NULL && before->was_booked)
+		problem = "booked, but not in scope";
+	else if (before->points != points)
+		problem = "booked otherwise";
+	if (problem != NULL)
+		add_difference(batch, doc, problem, before->points, points, outcome);
+	if (before->redeemed != redeemed(family))
+		add_difference(batch, doc, "redeemed otherwise", -before->redeemed, -redeemed(family), outcome);
 }
 
 /*
@@ -231,8 +258,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 	LoyaltyMember **members;
 	int			nmembers;
 	int			ndirty = 0;
-	Points	   *before = NULL;
-	bool	   *was_booked = NULL;
+	Before	   *before = NULL;
 
 	memset(&batch, 0, sizeof(batch));
 	batch.context = CurrentMemoryContext;
@@ -250,14 +276,14 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	if (outcome->collect)
 	{
-		before = palloc(sizeof(Points) * n);
-		was_booked = palloc(sizeof(bool) * n);
+		before = palloc(sizeof(Before) * n);
 		for (int i = 0; i < n; i++)
 		{
 			LoyaltyFamily *f = loyalty_family(&batch, docs[i]->source->id, docs[i]->key);
 
-			before[i] = booked(f);
-			was_booked[i] = loyalty_live_part(f->parts) != NULL;
+			before[i].was_booked = loyalty_live_part(f->parts) != NULL;
+			before[i].points = booked(f);
+			before[i].redeemed = redeemed(f);
 		}
 	}
 
@@ -283,7 +309,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 	if (outcome->collect)
 		for (int i = 0; i < n; i++)
-			collect_difference(&batch, docs[i], before[i], was_booked[i], outcome);
+			collect_differences(&batch, docs[i], &before[i], outcome);
 
 	loyalty_store_reset();
 }

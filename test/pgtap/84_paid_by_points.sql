@@ -93,7 +93,20 @@ SELECT is(loyalty.balance('tab', 'bob') || ' ' || loyalty.balance('tab', 'cat'),
 UPDATE shop.invoice SET customer = 'bob' WHERE id = 50;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('tab', 'bob') || ' ' || loyalty.balance('tab', 'cat'), '180.00 120.00', 'no, bob');
+SELECT results_eq('SELECT doc_key, customer, booked, due, problem FROM loyalty.verify(''inv'')',
+	$$VALUES ('5', 'eve', 0.00, -150.00, 'redeemed otherwise')$$, 'verify() tells what was booked before the engine drew points');
+SELECT loyalty.reevaluate('inv', '5') \gset
 SELECT is_empty('SELECT * FROM loyalty.verify(''inv'')', 'verify() agrees');
+
+-- what no trigger saw: verify() tells, reevaluate() books
+SET LOCAL session_replication_role = replica;
+UPDATE shop.invoice SET points_paid = 30 WHERE id = 50;
+SET LOCAL session_replication_role = origin;
+SELECT results_eq('SELECT doc_key, customer, booked, due, problem FROM loyalty.verify(''inv'') ORDER BY problem',
+	$$VALUES ('50', 'bob', 80.00, 70.00, 'booked otherwise'), ('50', 'bob', -100.00, -150.00, 'redeemed otherwise')$$, 'points that would be drawn');
+SELECT loyalty.reevaluate('inv', '50') \gset
+SELECT is(loyalty.balance('tab', 'bob'), 120.00, '50 more were drawn, 10 fewer earned');
+SELECT is_empty('SELECT * FROM loyalty.verify(''inv'')', 'verify() agrees again');
 
 -- a programme that writes off
 SELECT loyalty.create_program('off', 'UTC', negative => 'write_off') \gset
