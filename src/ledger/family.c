@@ -16,194 +16,10 @@
 #include "ledger/ledger.h"
 #include "rule/match.h"
 
-static bool
-same_jsonb(Jsonb *a, Jsonb *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
-}
-
 /* ----------------------------------------------------------------
- *		pricing and posting
+ *		posting
  * ----------------------------------------------------------------
  */
-
-/* points that a match held of its rule's budget: take them, or give them back */
-static void
-move_budget(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyMatch *match, int sign)
-{
-	if (match->rule->has_budget)
-		loyalty_budget_moved(batch, program, match->rule, sign * match->given);
-}
-
-/*
- * What caps and budgets leave for a sale.
- */
-static void
-limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, List *matches)
-{
-	List	   *before = loyalty_matches_of_rules(member->program, part->rules, part->nrules, part->matches);
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	foreach(lc, matches)
-	{
-		LoyaltyMatch *match = lfirst(lc);
-		LoyaltyRule *rule = match->rule;
-
-		if (!rule->capped)
-			continue;
-		match->limited = true;
-		match->allowed = loyalty_history_allowance(batch, loyalty_batch_member(batch, part->member_id), part, rule);
-		if (rule->has_budget)
-		{
-			Points		held = 0;
-
-			foreach(lc2, before)
-				if (((LoyaltyMatch *) lfirst(lc2))->rule->has_budget &&
-					strcmp(((LoyaltyMatch *) lfirst(lc2))->rule->name, rule->name) == 0)
-					held += ((LoyaltyMatch *) lfirst(lc2))->given;
-			match->allowed = Min(match->allowed, loyalty_budget_allowance(batch, member->program, rule, held));
-		}
-	}
-}
-
-/*
- * The rules that hold for a sale.  With as_of, see loyalty_match_rules().
- */
-static List *
-ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc,
-		  LoyaltyClaim *claim, List *kept, TimestampTz as_of)
-{
-	LoyaltyProgram *program = member->program;
-	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
-	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL};
-	LoyaltyFigures figures;
-	List	   *matches;
-
-	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
-	{
-		figures = loyalty_history_figures(batch, loyalty_batch_member(batch, part->member_id), part);
-		q.figures = &figures;
-	}
-	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
-	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
-		limit_matches(batch, member, part, matches);
-	return matches;
-}
-
-/*
- * Decide at which rules and rate a sale earns.  The qualifying amount before
- * it is frozen at its first booking; a later change of the sale finds its tier
- * from that, never from what the member became since.
- */
-static void
-price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
-{
-	LoyaltyProgram *program = member->program;
-	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
-	Numeric		reach;
-	LoyaltyTier *tier;
-	Numeric		rate;
-
-	/* a document that was empty so far counts from now */
-	if (part->tier_before == NULL ||
-		(part->last_seq == 0 && loyalty_num_sign(part->qualifying) == 0))
-	{
-		part->tier_before = member->qualifying;
-		part->dirty = true;
-	}
-	reach = part->tier_before;
-	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
-		reach = loyalty_num_add(reach, part->gross);
-	tier = loyalty_program_tier(program, reach);
-	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	if (part->rate == NULL || part->tier_id != (tier == NULL ? 0 : tier->id) || loyalty_num_cmp(part->rate, rate) != 0)
-		part->dirty = true;
-	part->tier_id = tier == NULL ? 0 : tier->id;
-	part->rate = rate;
-	part->stale = false;
-	part->priced_at = batch->now;
-	part->match_list = NIL;
-	part->matched = true;
-	if (claim != NULL)
-		part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
-}
-
-/*
- * Of a sale that did not change itself, ask those rules again that look at
- * earlier purchases.
- */
-static void
-price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
-{
-	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
-
-	if (claim != NULL && part->priced_at != 0)
-		part->match_list = ask_rules(batch, member, part, doc, claim,
-									 loyalty_part_matches(member->program, part), part->priced_at);
-}
-
-/*
- * Freeze what was found, after the points of the whole sale were worked out.
- */
-static void
-freeze(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
-{
-	LoyaltyProgram *program = member->program;
-	Jsonb	   *frozen = loyalty_freeze_matches(part->match_list);
-	List	   *before = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
-	int32	   *ids = palloc(sizeof(int32) * Max(list_length(part->match_list), 1));
-	int			n = 0;
-	ListCell   *lc;
-
-	foreach(lc, before)
-		move_budget(batch, program, lfirst(lc), -1);
-	foreach(lc, part->match_list)
-	{
-		LoyaltyMatch *match = lfirst(lc);
-
-		move_budget(batch, program, match, 1);
-		ids[n++] = match->rule->id;
-	}
-	if (program->keeps_history)
-		loyalty_history_given(batch, loyalty_batch_member(batch, part->member_id), part, loyalty_given(part->match_list));
-	if (part->nrules != n || (n > 0 && memcmp(part->rules, ids, sizeof(int32) * n) != 0) ||
-		!same_jsonb(part->matches, frozen))
-		part->dirty = true;
-	part->rules = ids;
-	part->nrules = n;
-	part->matches = frozen;
-}
-
-/*
- * A sale does not count any more: its share of budgets is free again, and if
- * it comes back it is priced anew.
- */
-static void
-give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part)
-{
-	bool		any = false;
-	ListCell   *lc;
-
-	foreach(lc, loyalty_part_matches(program, part))
-	{
-		LoyaltyMatch *match = lfirst(lc);
-
-		if (!match->rule->has_budget)
-			continue;
-		move_budget(batch, program, match, -1);
-		any = true;
-	}
-	if (!any)
-		return;
-	part->rate = NULL;
-	part->nrules = 0;
-	part->matches = NULL;
-	part->match_list = NIL;
-	part->dirty = true;
-}
 
 /*
  * Decide what is due for a part.  Its points move when the whole document is
@@ -408,7 +224,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		{
 			LoyaltyMember *m = loyalty_batch_member(batch, p->member_id);
 
-			give_up_budgets(batch, m->program, p);
+			loyalty_give_up_budgets(batch, m->program, p);
 			if (p->is_event && m->program->keeps_history)
 				loyalty_history_given(batch, m, p, NIL);
 			settle_part(batch, p, p, due_of(batch, m->program, p, no_award()), zero);
@@ -451,9 +267,9 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	program = member->program;
 	priced = sale->stale || sale->rate == NULL || (program->keeps_history && family->doc != NULL);
 	if (sale->stale || sale->rate == NULL)
-		price(batch, member, sale, family->doc);
+		loyalty_price_sale(batch, member, sale, family->doc);
 	else if (priced)
-		price_again(batch, member, sale, family->doc);
+		loyalty_price_again(batch, member, sale, family->doc);
 	matches = loyalty_part_matches(program, sale);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
@@ -463,7 +279,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	before = sale->is_event ? loyalty_award_event(batch, program, sale, family->doc, &left, matches) :
 		loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 	if (priced || sale->is_event)
-		freeze(batch, member, sale);
+		loyalty_freeze_price(batch, member, sale);
 	/* who does not see that an event has its place within a limit must not count on the member */
 	if (sale->is_event && sale->dirty)
 		member->dirty = true;
@@ -540,7 +356,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
 		loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines);
+		loyalty_num_cmp(part->paid, paid) == 0 && loyalty_same_jsonb(part->lines, lines);
 	part->keep = true;
 	part->claim = claim;
 	part->draws = doc->force || !part->stored || loyalty_num_cmp(part->paid, paid) != 0;
@@ -562,7 +378,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
 		  part->at == facts->at &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
-		  loyalty_num_cmp(part->paid, paid) == 0 && same_jsonb(part->lines, lines)))
+		  loyalty_num_cmp(part->paid, paid) == 0 && loyalty_same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
 	part->is_return = is_return;

@@ -210,6 +210,13 @@ extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *par
 									   int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);
 
+/* price.c */
+extern bool loyalty_same_jsonb(Jsonb *a, Jsonb *b);
+extern void loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
+extern void loyalty_price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
+extern void loyalty_freeze_price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
+extern void loyalty_give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part);
+
 /* family.c */
 extern void loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc);
 

@@ -237,6 +237,7 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, Times
 	return matches;
 }
 
+/* fill in one column of a row; a number that is NULL is NULL there too */
 static void
 give(LoyaltyRow *row, int column, Numeric number)
 {
@@ -269,7 +270,7 @@ loyalty_proviso_holds(LoyaltyProgram *program, const char *proviso, LoyaltyRatio
 	give(&rows[SPACE_DOCUMENT], IN_DOCUMENT_AMOUNT, loyalty_rational_numeric(gross, 6));
 	give(&rows[SPACE_LINE], IN_LINE_AMOUNT, loyalty_rational_numeric(basis->value, 6));
 	give(&rows[SPACE_LINE], IN_LINE_QTY,
-				basis->qty.num == NULL ? NULL : loyalty_rational_numeric(basis->qty, 6));
+		 basis->qty.num == NULL ? NULL : loyalty_rational_numeric(basis->qty, 6));
 	spaces = loyalty_spaces(program->time_zone, InvalidOid, InvalidOid, false);
 	condition = loyalty_condition_compile(proviso, spaces, BOOLOID, "proviso");
 	return loyalty_condition_true(condition, rows);

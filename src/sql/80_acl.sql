@@ -6,8 +6,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	v_role text;
-	v_views text[] := ARRAY['member_balance', 'document_line', 'tier_ladder', 'parked'];
-	v_name text;
 BEGIN
 	FOREACH v_role IN ARRAY ARRAY['loyalty_admin', 'loyalty_manager', 'loyalty_clerk', 'loyalty_bi', 'loyalty_erp'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = v_role) THEN

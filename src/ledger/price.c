@@ -1,0 +1,198 @@
+/*
+ * price.c
+ *	  At which tier, rate and rules a sale earns.
+ *
+ * A sale is priced when it is first booked or changes itself, and what was
+ * found is frozen with it: its returns are worth what the sale was, whatever
+ * became of the rules since.  Caps and budgets limit it by what the member's
+ * earlier sales and the rule's other sales hold.
+ */
+#include "postgres.h"
+
+#include "ledger/ledger.h"
+#include "rule/match.h"
+
+/* are two stored values the same?  NULL is the same as NULL alone */
+bool
+loyalty_same_jsonb(Jsonb *a, Jsonb *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE(a) == VARSIZE(b) && compareJsonbContainers(&a->root, &b->root) == 0;
+}
+
+/* points that a match held of its rule's budget: take them, or give them back */
+static void
+move_budget(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyMatch *match, int sign)
+{
+	if (match->rule->has_budget)
+		loyalty_budget_moved(batch, program, match->rule, sign * match->given);
+}
+
+/*
+ * What caps and budgets leave for a sale.
+ */
+static void
+limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, List *matches)
+{
+	List	   *before = loyalty_matches_of_rules(member->program, part->rules, part->nrules, part->matches);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+		LoyaltyRule *rule = match->rule;
+
+		if (!rule->capped)
+			continue;
+		match->limited = true;
+		match->allowed = loyalty_history_allowance(batch, loyalty_batch_member(batch, part->member_id), part, rule);
+		if (rule->has_budget)
+		{
+			Points		held = 0;
+
+			foreach(lc2, before)
+				if (((LoyaltyMatch *) lfirst(lc2))->rule->has_budget &&
+					strcmp(((LoyaltyMatch *) lfirst(lc2))->rule->name, rule->name) == 0)
+					held += ((LoyaltyMatch *) lfirst(lc2))->given;
+			match->allowed = Min(match->allowed, loyalty_budget_allowance(batch, member->program, rule, held));
+		}
+	}
+}
+
+/*
+ * The rules that hold for a sale.  With as_of, see loyalty_match_rules().
+ */
+static List *
+ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc,
+		  LoyaltyClaim *claim, List *kept, TimestampTz as_of)
+{
+	LoyaltyProgram *program = member->program;
+	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
+	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL};
+	LoyaltyFigures figures;
+	List	   *matches;
+
+	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
+	{
+		figures = loyalty_history_figures(batch, loyalty_batch_member(batch, part->member_id), part);
+		q.figures = &figures;
+	}
+	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
+	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
+		limit_matches(batch, member, part, matches);
+	return matches;
+}
+
+/*
+ * Decide at which rules and rate a sale earns.  The qualifying amount before
+ * it is frozen at its first booking; a later change of the sale finds its tier
+ * from that, never from what the member became since.
+ */
+void
+loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
+{
+	LoyaltyProgram *program = member->program;
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
+	Numeric		reach;
+	LoyaltyTier *tier;
+	Numeric		rate;
+
+	/* a document that was empty so far counts from now */
+	if (part->tier_before == NULL ||
+		(part->last_seq == 0 && loyalty_num_sign(part->qualifying) == 0))
+	{
+		part->tier_before = member->qualifying;
+		part->dirty = true;
+	}
+	reach = part->tier_before;
+	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
+		reach = loyalty_num_add(reach, part->gross);
+	tier = loyalty_program_tier(program, reach);
+	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	if (part->rate == NULL || part->tier_id != (tier == NULL ? 0 : tier->id) || loyalty_num_cmp(part->rate, rate) != 0)
+		part->dirty = true;
+	part->tier_id = tier == NULL ? 0 : tier->id;
+	part->rate = rate;
+	part->stale = false;
+	part->priced_at = batch->now;
+	part->match_list = NIL;
+	part->matched = true;
+	if (claim != NULL)
+		part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
+}
+
+/*
+ * Of a sale that did not change itself, ask those rules again that look at
+ * earlier purchases.
+ */
+void
+loyalty_price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
+{
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
+
+	if (claim != NULL && part->priced_at != 0)
+		part->match_list = ask_rules(batch, member, part, doc, claim,
+									 loyalty_part_matches(member->program, part), part->priced_at);
+}
+
+/*
+ * Freeze what was found, after the points of the whole sale were worked out.
+ */
+void
+loyalty_freeze_price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
+{
+	LoyaltyProgram *program = member->program;
+	Jsonb	   *frozen = loyalty_freeze_matches(part->match_list);
+	List	   *before = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
+	int32	   *ids = palloc(sizeof(int32) * Max(list_length(part->match_list), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, before)
+		move_budget(batch, program, lfirst(lc), -1);
+	foreach(lc, part->match_list)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		move_budget(batch, program, match, 1);
+		ids[n++] = match->rule->id;
+	}
+	if (program->keeps_history)
+		loyalty_history_given(batch, loyalty_batch_member(batch, part->member_id), part, loyalty_given(part->match_list));
+	if (part->nrules != n || (n > 0 && memcmp(part->rules, ids, sizeof(int32) * n) != 0) ||
+		!loyalty_same_jsonb(part->matches, frozen))
+		part->dirty = true;
+	part->rules = ids;
+	part->nrules = n;
+	part->matches = frozen;
+}
+
+/*
+ * A sale does not count any more: its share of budgets is free again, and if
+ * it comes back it is priced anew.
+ */
+void
+loyalty_give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	foreach(lc, loyalty_part_matches(program, part))
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		if (!match->rule->has_budget)
+			continue;
+		move_budget(batch, program, match, -1);
+		any = true;
+	}
+	if (!any)
+		return;
+	part->rate = NULL;
+	part->nrules = 0;
+	part->matches = NULL;
+	part->match_list = NIL;
+	part->dirty = true;
+}
