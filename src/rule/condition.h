@@ -161,6 +161,11 @@ extern const char *loyalty_space_name(LoyaltySpace space);
 extern int	loyalty_space_column(LoyaltySpaces *spaces, LoyaltySpace space, const char *name);
 extern bool loyalty_usable_type(Oid type);
 
+/* allowed.c */
+extern bool loyalty_allowed_function(const char *signature);
+extern bool loyalty_allowed_function_name(const char *name);
+extern bool loyalty_allowed_operator(const char *name);
+
 /* vet.c */
 struct ParseState;
 extern List *loyalty_vet_raw(struct ParseState *pstate, Node *raw);

@@ -1,16 +1,12 @@
 /*
  * vet.c
- *	  What may stand in a condition: lists of what is allowed, not of what is
- *	  forbidden.
+ *	  What may stand in a condition: checks against what is allowed, not
+ *	  against what is forbidden.
  *
  * Three looks are taken.  At the raw tree, before the parser looks up anything
  * that is named in it; at the typed tree, before any of it is evaluated; and
- * at the tree with its constants folded, for what must be a constant.
- *
- * Conditions run within the ERP's own transactions.  So a function is allowed
- * if it is PostgreSQL's own, immutable, and takes time and memory in proportion
- * to its arguments at worst: nothing that repeats, pads, or searches by pattern
- * in a way that can take longer.
+ * at the tree with its constants folded, for what must be a constant.  The
+ * functions and operators are listed in allowed.c.
  */
 #include "postgres.h"
 
@@ -42,85 +38,6 @@
 /* bytes of a LIKE pattern, or of the characters to trim; length of char(n) */
 #define MAX_PATTERN 200
 
-/* by signature, as \df shows it; sorted */
-static const char *const allowed_functions[] = {
-	"abs(bigint)",
-	"abs(double precision)",
-	"abs(integer)",
-	"abs(numeric)",
-	"abs(real)",
-	"abs(smallint)",
-	"array_length(anyarray,integer)",
-	"bit_length(text)",
-	"btrim(text)",
-	"btrim(text,text)",
-	"cardinality(anyarray)",
-	"ceil(double precision)",
-	"ceil(numeric)",
-	"ceiling(double precision)",
-	"ceiling(numeric)",
-	"char_length(character)",
-	"char_length(text)",
-	"character_length(character)",
-	"character_length(text)",
-	"date(timestamp without time zone)",
-	"date_part(text,date)",
-	"date_part(text,interval)",
-	"date_part(text,time without time zone)",
-	"date_part(text,timestamp without time zone)",
-	"date_trunc(text,timestamp without time zone)",
-	"div(numeric,numeric)",
-	"extract(text,date)",
-	"extract(text,interval)",
-	"extract(text,time without time zone)",
-	"extract(text,timestamp without time zone)",
-	"floor(double precision)",
-	"floor(numeric)",
-	"isfinite(date)",
-	"isfinite(timestamp with time zone)",
-	"isfinite(timestamp without time zone)",
-	"jsonb_array_length(jsonb)",
-	"jsonb_typeof(jsonb)",
-	"left(text,integer)",
-	"length(character)",
-	"length(text)",
-	"lower(text)",
-	"ltrim(text)",
-	"ltrim(text,text)",
-	"make_date(integer,integer,integer)",
-	"mod(bigint,bigint)",
-	"mod(integer,integer)",
-	"mod(numeric,numeric)",
-	"mod(smallint,smallint)",
-	"octet_length(text)",
-	"reverse(text)",
-	"right(text,integer)",
-	"round(double precision)",
-	"round(numeric)",
-	"round(numeric,integer)",
-	"rtrim(text)",
-	"rtrim(text,text)",
-	"sign(double precision)",
-	"sign(numeric)",
-	"starts_with(text,text)",
-	"substr(text,integer)",
-	"substr(text,integer,integer)",
-	"substring(text,integer)",
-	"substring(text,integer,integer)",
-	"timezone(text,timestamp with time zone)",
-	"timezone(text,timestamp without time zone)",
-	"trunc(double precision)",
-	"trunc(numeric)",
-	"trunc(numeric,integer)",
-	"upper(text)",
-};
-
-/* by name, for operands of the usable types */
-static const char *const allowed_operators[] = {
-	"!~~", "!~~*", "#>", "#>>", "%", "&&", "*", "+", "-", "->", "->>", "/",
-	"<", "<=", "<>", "<@", "=", ">", ">=", "?", "?&", "?|", "@>", "^@", "||", "~~", "~~*",
-};
-
 #define AGGREGATE_HINT "document.amount and document.lines, member.year_amount and the like are sums already."
 
 typedef struct Vetting
@@ -132,15 +49,6 @@ typedef struct Vetting
 	int			nodes;
 	int			products;
 } Vetting;
-
-static int
-compare_names(const void *key, const void *element)
-{
-	return strcmp(key, *(const char *const *) element);
-}
-
-#define LISTED(name, list) \
-	(bsearch(name, list, lengthof(list), sizeof(list[0]), compare_names) != NULL)
 
 /* one level down in a tree, with its limits */
 static void
@@ -235,18 +143,6 @@ refuse_moving(Vetting *v, const char *what, const char *name)
 			 parser_errposition(v->pstate, v->location)));
 }
 
-/* is there an allowed function of that name, whatever its arguments? */
-static bool
-is_listed_name(const char *name)
-{
-	size_t		length = strlen(name);
-
-	for (int i = 0; i < lengthof(allowed_functions); i++)
-		if (strncmp(allowed_functions[i], name, length) == 0 && allowed_functions[i][length] == '(')
-			return true;
-	return false;
-}
-
 /*
  * A call is looked at by the name of its function first: the parser would make
  * its literals values of whatever types the function wants.
@@ -264,7 +160,7 @@ vet_call(Vetting *v, FuncCall *call)
 	if (call->func_variadic)
 		refuse(v, "VARIADIC", "Write the arguments one by one.");
 	vet_schema(v, call->funcname, "function");
-	if (is_listed_name(name))
+	if (loyalty_allowed_function_name(name))
 		return;
 
 	found = FuncnameGetCandidates(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))),
@@ -433,7 +329,7 @@ vet_operator(Vetting *v, Oid opno, Oid funcid, int location)
 		v->location = location;
 	op_input_types(opno, &left, &right);
 	vet_immutable(v, funcid, "operator", format_operator(opno));
-	if (!LISTED(name, allowed_operators) || opno >= FirstGenbkiObjectId)
+	if (!loyalty_allowed_operator(name) || opno >= FirstGenbkiObjectId)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("operator %s cannot be used in a condition", format_operator(opno)),
@@ -480,7 +376,7 @@ vet_function(Vetting *v, FuncExpr *func)
 				refuse(v, "character(n) of that length", "Use text.");
 		}
 	}
-	else if (LISTED(name, allowed_functions))
+	else if (loyalty_allowed_function(name))
 	{
 		if (strcmp(name, "mod(numeric,numeric)") == 0 || strcmp(name, "div(numeric,numeric)") == 0)
 			count_product(v);
