@@ -208,7 +208,7 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltyMember *member, Lo
 	LoyaltyFigures figures = {0};
 	LoyaltyFacts facts = {0};
 	LoyaltyClaim claim = {0};
-	LoyaltyQuestion q = {NULL, "", &facts, &claim, quote->customer, tier, part->date, &figures};
+	LoyaltyQuestion q = {NULL, "", &facts, &claim, quote->customer, tier, part->date, &figures, NULL};
 	List	   *matches;
 	ListCell   *lc;
 

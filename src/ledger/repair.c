@@ -248,7 +248,7 @@ loyalty_documents_of(PG_FUNCTION_ARGS)
 	loyalty_config_pin();
 	source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_connect();
-	found = loyalty_scan_documents(source, 0);
+	found = loyalty_scan_documents(source, 0, DT_NOBEGIN);
 	SPI_finish();
 	loyalty_config_unpin();
 	list_sort(found, compare_found);

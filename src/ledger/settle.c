@@ -354,7 +354,7 @@ loyalty_all_documents(LoyaltySource *source)
 	for (uint64 i = 0; i < n; i++)
 		docs = lappend(docs, loyalty_new_document(source, loyalty_spi_text(i, 1)));
 	SPI_freetuptable(SPI_tuptable);
-	foreach(lc, loyalty_scan_documents(source, 0))
+	foreach(lc, loyalty_scan_documents(source, 0, DT_NOBEGIN))
 		docs = lappend(docs, loyalty_new_document(source, ((LoyaltyFound *) lfirst(lc))->key));
 	return docs;
 }
