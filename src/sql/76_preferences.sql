@@ -241,6 +241,7 @@ BEGIN
 		PERFORM loyalty.refresh_non_members(s.name, CASE WHEN rebuild THEN '-infinity'::date END, v_program.as_of)
 			FROM loyalty.non_member_source t JOIN loyalty.source s USING (source_id)
 			WHERE s.program_id = v_program.program_id AND s.attached;
+		PERFORM loyalty.refresh_roi(v_program.program_id, v_program.as_of);
 		UPDATE loyalty.analytics_detail_state s
 			SET as_of = v_program.as_of, horizon = v_horizon, refreshed_at = clock_timestamp()
 			WHERE s.program_id = v_program.program_id;

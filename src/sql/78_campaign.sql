@@ -499,7 +499,7 @@ CREATE VIEW loyalty.campaign_result WITH (security_invoker = true) AS
 		z.campaign_cost::numeric(18,2) AS campaign_cost,
 		round(z.points_cost + z.campaign_cost, 2)::numeric(18,2) AS total_cost,
 		round((z.extra * z.margin - z.points_cost - z.campaign_cost) / nullif(z.points_cost + z.campaign_cost, 0), 4)::numeric(18,4) AS roi
-	FROM (SELECT y.*, y.p1 - y.p0 AS p_difference,
+	FROM (SELECT y.*,
 				sqrt(y.p1 * (1 - y.p1) / nullif(y.n1, 0) + y.p0 * (1 - y.p0) / nullif(y.n0, 0)) AS p_se,
 				sqrt(greatest(y.q1 - y.net1 * y.m1, 0) / nullif(y.n1 - 1, 0) / nullif(y.n1, 0)
 					+ greatest(y.q0 - y.net0 * y.m0, 0) / nullif(y.n0 - 1, 0) / nullif(y.n0, 0)) AS m_se,
