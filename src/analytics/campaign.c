@@ -40,6 +40,21 @@ find_sale(List *parts)
 }
 
 /*
+ * The returns of a sale that are dated up to a day, in their order.
+ */
+static List *
+returns_until(LoyaltySource *source, char *key, DateADT as_of)
+{
+	List	   *returns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, loyalty_load_returns(source->id, &key, 1))
+		if (((LoyaltyPart *) lfirst(lc))->date <= as_of)
+			returns = lappend(returns, lfirst(lc));
+	return loyalty_sorted_returns(returns);
+}
+
+/*
  * Points of an award; where a remainder is carried forward, what the document
  * adds to it.
  */
@@ -50,7 +65,7 @@ award_points(LoyaltyProgram *program, LoyaltyAward award)
 }
 
 /*
- * rule_points(source_id, doc_key, rules integer[]) -> numeric
+ * rule_points(source_id, doc_key, rules integer[], as_of date) -> numeric
  */
 Datum
 loyalty_rule_points(PG_FUNCTION_ARGS)
@@ -73,7 +88,7 @@ loyalty_rule_points(PG_FUNCTION_ARGS)
 	sale = find_sale(loyalty_load_parts(source->id, &key, 1));
 	if (sale != NULL)
 	{
-		List	   *returns = loyalty_sorted_returns(loyalty_load_returns(source->id, &key, 1));
+		List	   *returns = returns_until(source, key, PG_GETARG_DATEADT(3));
 		List	   *others = NIL;
 		ListCell   *lc;
 

@@ -345,10 +345,10 @@ $$;
 COMMENT ON FUNCTION loyalty.export_campaign(text, text, text) IS
 'members of a campaign''s target group (or control, or NULL for both) with the ERP''s customer key, for mail and text message tools.  Runs with the caller''s rights: who may not read loyalty.member gets an error';
 
-CREATE FUNCTION loyalty.rule_points(source_id integer, doc_key text, rules integer[]) RETURNS numeric(18,2)
+CREATE FUNCTION loyalty.rule_points(source_id integer, doc_key text, rules integer[], as_of date) RETURNS numeric(18,2)
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_rule_points';
-COMMENT ON FUNCTION loyalty.rule_points(integer, text, integer[]) IS
-'points that a booked sale (or event) has, with what is left of it, less those it would have without these versions of rules';
+COMMENT ON FUNCTION loyalty.rule_points(integer, text, integer[], date) IS
+'points that a booked sale (or event) has, with what its returns dated up to as_of leave of it, less those it would have without these versions of rules';
 
 -- What members (NULL for all) of campaigns bought within their days.  A return
 -- belongs to its sale, whenever it comes; one that is linked to nothing to its
@@ -370,7 +370,7 @@ BEGIN ATOMIC
 					pg_catalog.sum(d.gross) FILTER (WHERE d.kind = 'sale') AS gross,
 					coalesce(-pg_catalog.sum(r.returned), 0) + coalesce(-pg_catalog.sum(d.gross) FILTER (WHERE d.kind = 'return'), 0) AS returned,
 					pg_catalog.sum(CASE WHEN d.rules && k.ids AND d.state = 'booked' AND (d.kind = 'sale' OR d.points <> 0)
-						THEN loyalty.rule_points(d.source_id, d.doc_key, k.ids) ELSE 0 END) AS points,
+						THEN loyalty.rule_points(d.source_id, d.doc_key, k.ids, $2) ELSE 0 END) AS points,
 					pg_catalog.sum(l.costed) AS costed, pg_catalog.sum(l.cost) AS cost
 				FROM loyalty.document d
 				LEFT JOIN LATERAL (SELECT pg_catalog.sum(o.gross) AS returned FROM loyalty.document o
