@@ -23,7 +23,7 @@ DECLARE
 	v_campaign integer;
 	v_margin numeric := margin;
 	v_cost numeric := cost;
-	v_days integer := until - since + 1;
+	v_days integer;
 	v_zone text;
 	v_value numeric;
 	v_as_of date;
@@ -33,6 +33,7 @@ BEGIN
 		RAISE EXCEPTION 'since % is not before until %', coalesce(v_since::text, 'NULL'), coalesce(v_until::text, 'NULL')
 			USING ERRCODE = '22023', HINT = 'Both days are inclusive, and finite.';
 	END IF;
+	v_days := v_until - v_since + 1;
 	PERFORM loyalty.check_number('cost', v_cost, false);
 	IF v_margin IS NOT NULL THEN
 		PERFORM loyalty.check_number('margin', v_margin, false);
@@ -76,7 +77,7 @@ BEGIN
 		-- what is compared: one row per customer, with the days whose points he costs
 		SELECT 'members_against_others' AS comparison, true AS is_member, n.member_id, n.net AS value, v_since AS first_day, v_until AS last_day
 		FROM member_net n JOIN loyalty.member m ON m.member_id = n.member_id
-		WHERE n.sales > 0 AND m.joined_on <= v_since
+		WHERE n.sales > 0 AND m.joined_on < v_since
 		UNION ALL
 		SELECT 'members_against_others', false, o.member_id, o.net, NULL, NULL
 		FROM other_net o
