@@ -37,6 +37,8 @@ BEGIN
 		loyalty.release_hold(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz),
+		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
+		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
 	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.close_holds(integer)
 		TO loyalty_manager;
