@@ -105,7 +105,7 @@ SELECT is(shop.lots('bob'), '250111:20 260101:100', 'a rule''s points have their
 SELECT is(shop.lots('cat'), 'infinity:1000', 'and a tier''s');
 SELECT is(shop.lots('dan'), '250111:20 infinity:2000', 'the rule before the tier');
 SELECT results_eq($$SELECT kind, points::numeric, prev_seq FROM loyalty.entry WHERE member_id = loyalty.member_id('tab', 'bob') ORDER BY seq$$,
-	$$VALUES ('earn', 20.00, NULL::bigint), ('correction', 100.00, 1)$$, 'an entry for each day');
+	$$VALUES ('earn', 20.00, NULL::bigint), ('earn', 100.00, 1)$$, 'an entry for each day');
 UPDATE shop.invoice SET total = 110 WHERE id = 10;
 SELECT loyalty.settle() \gset
 SELECT is(shop.lots('bob'), '250111:20 260101:100 260101:10', 'what an edit adds is of the kind that grew');
