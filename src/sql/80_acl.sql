@@ -26,7 +26,7 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
