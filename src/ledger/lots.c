@@ -19,6 +19,7 @@
 #include "utils/date.h"
 
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 
 typedef struct LotSlot
 {
@@ -480,4 +481,5 @@ loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 		p->member->lots_through = p->seq;
 	p->member->balance += entry->points;
 	p->member->dirty = true;
+	loyalty_tell(p, entry, now);
 }

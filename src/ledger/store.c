@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 
 #define BATCH_ROWS 512
 
@@ -75,6 +76,14 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.sql = "INSERT INTO loyalty.allocation (member_id, entry_seq, lot_seq, points) VALUES ($1, $2, $3, $4)",
 		.nparams = 4,
 		.types = {INT8OID, INT8OID, INT8OID, NUMERICOID}
+	}},
+	[TABLE_MESSAGE] = {.name = "message", .natts = LOYALTY_MESSAGE_NATTS, .insert = {
+		.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at,"
+		" state, visible_at, attempts, consumer, fetched_at, closed_at, last_error)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		.nparams = LOYALTY_MESSAGE_NATTS,
+		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
+		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
 	}},
 };
 
@@ -404,7 +413,8 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 }
 
 /*
- * Write the figures of members, all of them locked by us.
+ * Write the figures of members, all of them locked by us, and what that tells
+ * them.
  */
 void
 loyalty_store_members(LoyaltyMember **members, int n)
@@ -415,6 +425,7 @@ loyalty_store_members(LoyaltyMember **members, int n)
 
 	if (n == 0)
 		return;
+	loyalty_tell_tiers(members, n);
 	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
 	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS))
 	{
@@ -473,4 +484,5 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	for (int i = 0; i < n; i++)
 		members[i]->dirty = false;
 	CommandCounterIncrement();
+	loyalty_store_flush();
 }

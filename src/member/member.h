@@ -24,6 +24,7 @@ typedef struct LoyaltyMember
 	char	   *customer;
 	DateADT		joined_on;
 	int32		tier_id;		/* 0 for none */
+	int32		tier_before;	/* when it was locked */
 	Points		balance;
 	Points		balance_before;	/* when it was locked */
 	Points		debt;

@@ -143,6 +143,7 @@ typedef struct LoyaltyProgram
 	LoyaltyCategory *categories;	/* in the order of their names */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
+	struct LoyaltyTelling *telling; /* NULL: members are told nothing */
 } LoyaltyProgram;
 
 /* how points can be spent; limits are 0 where there is none */
