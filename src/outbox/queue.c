@@ -52,28 +52,36 @@ static LoyaltyPlan plan_insert = {
 	.nparams = 6, .types = {INT8OID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
-#define WAITING \
-	"SELECT m.member_id, m.kind, m.cause, m.program_id, m.attempts FROM loyalty.message m" \
-	" WHERE m.state IN ('new', 'fetched') AND m.visible_at <= $1"
-#define OLDEST \
-	" ORDER BY m.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+/*
+ * Plans must be good whether nothing waits or millions do.  So each statement
+ * is written in a way that leaves one index to choose: comparing rows asks for
+ * the index on both columns, and FETCHED does not imply that of what waits.
+ */
+#define WAITING(from) \
+	"SELECT m.member_id, m.kind, m.cause, m.program_id, m.attempts, m.visible_at FROM loyalty.message m" \
+	" WHERE m.state IN ('new', 'fetched') AND " from
+#define OF_KIND(kind, since, until) \
+	"(m.kind, m.visible_at) >= (" kind ", " since ") AND (m.kind, m.visible_at) <= (" kind ", " until ")" \
+	" ORDER BY m.kind, m.visible_at"
+#define FETCHED \
+	"m.state NOT IN ('new', 'done', 'dead')"
 
 static LoyaltyPlan plan_oldest = {
-	.sql = WAITING OLDEST,
-	.nparams = 2, .types = {TIMESTAMPTZOID, INT8OID}
+	.sql = WAITING("m.visible_at BETWEEN $3 AND $1 ORDER BY m.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED"),
+	.nparams = 3, .types = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID}
 };
 
 static LoyaltyPlan plan_oldest_of_kind = {
-	.sql = WAITING " AND m.kind = $3" OLDEST,
-	.nparams = 3, .types = {TIMESTAMPTZOID, INT8OID, TEXTOID}
+	.sql = WAITING(OF_KIND("$4", "$3", "$1") " LIMIT $2 FOR UPDATE SKIP LOCKED"),
+	.nparams = 4, .types = {TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID, TEXTOID}
 };
 
 /* kinds that have something, the one that has waited longest first */
 static LoyaltyPlan plan_kinds = {
-	.sql = "SELECT k.kind FROM (SELECT DISTINCT k.kind FROM pg_catalog.unnest($1) AS k (kind)) k CROSS JOIN LATERAL"
-	" (SELECT m.visible_at FROM loyalty.message m WHERE m.state IN ('new', 'fetched') AND m.kind = k.kind"
-	" AND m.visible_at <= $2 ORDER BY m.visible_at LIMIT 1) o ORDER BY o.visible_at",
-	.nparams = 2, .types = {TEXTARRAYOID, TIMESTAMPTZOID}
+	.sql = "SELECT k.kind FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (kind, since) CROSS JOIN LATERAL"
+	" (SELECT m.visible_at FROM loyalty.message m WHERE m.state IN ('new', 'fetched') AND " OF_KIND("k.kind", "k.since", "$3")
+	" LIMIT 1) o ORDER BY o.visible_at",
+	.nparams = 3, .types = {TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID}
 };
 
 #define THESE \
@@ -104,7 +112,7 @@ static LoyaltyPlan plan_bury = {
 
 static LoyaltyPlan plan_done = {
 	.sql = "UPDATE loyalty.message m SET state = 'done', closed_at = $5" THESE
-	" AND m.state = 'fetched' AND m.consumer = $4",
+	" AND " FETCHED " AND m.consumer = $4",
 	.nparams = 5, .types = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID}
 };
 
@@ -118,7 +126,7 @@ static LoyaltyPlan plan_count_done = {
 
 static LoyaltyPlan plan_fetched = {
 	.sql = "SELECT m.program_id, m.attempts FROM loyalty.message m WHERE m.member_id = $1 AND m.kind = $2 AND m.cause = $3"
-	" AND m.state = 'fetched' AND m.consumer = $4 FOR UPDATE",
+	" AND " FETCHED " AND m.consumer = $4 FOR UPDATE",
 	.nparams = 4, .types = {INT8OID, TEXTOID, TEXTOID, TEXTOID}
 };
 
@@ -155,6 +163,27 @@ static LoyaltyPlan plan_prune = {
 	.nparams = 2, .types = {INT8ARRAYOID, TIMESTAMPTZOID}
 };
 
+/*
+ * Where this session found the oldest message that waited, of each kind and of
+ * all.  While somebody keeps an old snapshot, what was fetched since then stays
+ * in the index before that point, and has to be passed at each look.  If that takes
+ * long, most looks begin at that point; what was committed late, with an earlier
+ * instant, is found by the others.
+ */
+typedef struct Front
+{
+	TimestampTz since;
+	TimestampTz look_again;		/* before it, from the very beginning */
+} Front;
+
+#define ALL_KINDS LOYALTY_NMESSAGES
+
+static Front fronts[LOYALTY_NMESSAGES + 1];
+
+/* a look that takes so many microseconds is slow; then it gets this part of the time */
+#define SLOW_LOOK 10000
+#define LOOK_SHARE 50
+
 /* a call: the role is the books' owner's, SPI is connected, plans are pinned */
 typedef struct Call
 {
@@ -182,7 +211,7 @@ begin(Call *c, const char *function, FunctionCallInfo fcinfo, int at)
 	loyalty_connect();
 	c->nest = NewGUCNestLevel();
 	c->planner = loyalty_planner_scope(false);
-	loyalty_pin_planner();
+	loyalty_pin_queue_planner();
 }
 
 static void
@@ -207,6 +236,15 @@ consumer_argument(FunctionCallInfo fcinfo)
 	return consumer;
 }
 
+static void
+unknown_kind(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("there are no messages of kind \"%s\"", name),
+			 errhint("loyalty.message_fields() lists the kinds.")));
+}
+
 static int
 kind_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -214,10 +252,7 @@ kind_argument(FunctionCallInfo fcinfo, int n)
 	int			kind = loyalty_message_kind(name);
 
 	if (kind < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("there are no messages of kind \"%s\"", name),
-				 errhint("loyalty.message_fields() lists the kinds.")));
+		unknown_kind(name);
 	return kind;
 }
 
@@ -342,12 +377,52 @@ attempts_allowed(int32 program_id, int kind)
 }
 
 /*
- * Take messages that wait, of one kind (NULL: of all), as many as are still
- * wanted.  Those that were fetched often enough already, by consumers who
+ * Where a look for messages begins.
+ */
+static TimestampTz
+begin_look(Front *front)
+{
+	return GetCurrentTimestamp() < front->look_again ? front->since : DT_NOBEGIN;
+}
+
+/*
+ * Look for messages that wait, of one kind or all, and lock them.  Returns how
+ * many there are.
+ */
+static uint64
+look(Call *c, int kind, int limit)
+{
+	Front	   *front = &fronts[kind];
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz since = begin_look(front);
+	Datum		values[4];
+	uint64		n;
+	bool		isnull;
+
+	values[0] = TimestampTzGetDatum(c->at);
+	values[1] = Int64GetDatum(limit);
+	values[2] = TimestampTzGetDatum(since);
+	values[3] = kind == ALL_KINDS ? (Datum) 0 : CStringGetTextDatum(loyalty_message_name(kind));
+	n = loyalty_run(kind == ALL_KINDS ? &plan_oldest : &plan_oldest_of_kind, values, NULL);
+	if (TIMESTAMP_IS_NOBEGIN(since))
+	{
+		TimestampTz took = GetCurrentTimestamp() - now;
+
+		front->look_again = took < SLOW_LOOK ? 0 : now + took * LOOK_SHARE;
+	}
+	if (n > 0)
+		front->since = DatumGetTimestampTz(loyalty_spi_datum(0, 6, &isnull));
+	else if (TIMESTAMP_IS_NOBEGIN(since))
+		front->since = now;
+	return n;
+}
+
+/*
+ * Take messages that wait, of one kind or all, as many as are still wanted.  Those that were fetched often enough already, by consumers who
  * always died of them, are buried instead.
  */
 static void
-take(Call *c, Keys *wanted, int limit, const char *kind, const char *consumer, TimestampTz until)
+take(Call *c, Keys *wanted, int limit, int kind, const char *consumer, TimestampTz until)
 {
 	Datum		values[6];
 
@@ -355,12 +430,8 @@ take(Call *c, Keys *wanted, int limit, const char *kind, const char *consumer, T
 	{
 		Keys		alive;
 		Keys		dead;
-		uint64		n;
+		uint64		n = look(c, kind, limit - wanted->n);
 
-		values[0] = TimestampTzGetDatum(c->at);
-		values[1] = Int64GetDatum(limit - wanted->n);
-		values[2] = kind == NULL ? (Datum) 0 : CStringGetTextDatum(kind);
-		n = loyalty_run(kind == NULL ? &plan_oldest : &plan_oldest_of_kind, values, NULL);
 		if (n == 0)
 			break;
 		make_keys(&alive, n);
@@ -394,6 +465,46 @@ take(Call *c, Keys *wanted, int limit, const char *kind, const char *consumer, T
 }
 
 /*
+ * The kinds that were asked for and have something, the one that has waited
+ * longest first.
+ */
+static int
+order_kinds(Call *c, ArrayType *array, int *kinds)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	char	   *names[LOYALTY_NMESSAGES];
+	Datum		since[LOYALTY_NMESSAGES];
+	bool		seen[LOYALTY_NMESSAGES] = {false};
+	int			nkinds = 0;
+	Datum		values[3];
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		int			kind = nulls[i] ? -1 : loyalty_message_kind(TextDatumGetCString(elements[i]));
+
+		if (kind < 0)
+			unknown_kind(nulls[i] ? "NULL" : TextDatumGetCString(elements[i]));
+		if (seen[kind])
+			continue;
+		seen[kind] = true;
+		names[nkinds] = unconstify(char *, loyalty_message_name(kind));
+		since[nkinds++] = TimestampTzGetDatum(begin_look(&fronts[kind]));
+	}
+	values[0] = loyalty_text_array(names, nkinds);
+	values[1] = PointerGetDatum(construct_array(since, nkinds, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
+	values[2] = TimestampTzGetDatum(c->at);
+	nkinds = loyalty_run(&plan_kinds, values, NULL);
+	for (int i = 0; i < nkinds; i++)
+		kinds[i] = loyalty_message_kind(loyalty_spi_text(i, 1));
+	SPI_freetuptable(SPI_tuptable);
+	return nkinds;
+}
+
+/*
  * fetch_messages(consumer, n, kinds, visible_for, at)
  *	-> rows (member_id, kind, cause, program, customer, payload, occurred_at, recorded_at, attempts)
  */
@@ -422,19 +533,12 @@ loyalty_fetch_messages(PG_FUNCTION_ARGS)
 	until = later(c.at, PG_GETARG_DATUM(3), "visible_for");
 	make_keys(&wanted, limit);
 	if (PG_ARGISNULL(2))
-		take(&c, &wanted, limit, NULL, consumer, until);
+		take(&c, &wanted, limit, ALL_KINDS, consumer, until);
 	else
 	{
-		char	  **kinds;
-		int			nkinds;
+		int			kinds[LOYALTY_NMESSAGES];
+		int			nkinds = order_kinds(&c, PG_GETARG_ARRAYTYPE_P(2), kinds);
 
-		values[0] = PG_GETARG_DATUM(2);
-		values[1] = TimestampTzGetDatum(c.at);
-		nkinds = loyalty_run(&plan_kinds, values, NULL);
-		kinds = palloc(sizeof(char *) * Max(nkinds, 1));
-		for (int i = 0; i < nkinds; i++)
-			kinds[i] = loyalty_spi_text(i, 1);
-		SPI_freetuptable(SPI_tuptable);
 		for (int i = 0; i < nkinds; i++)
 			take(&c, &wanted, limit, kinds[i], consumer, until);
 	}
