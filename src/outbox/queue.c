@@ -1,6 +1,6 @@
 /*
  * queue.c
- *	  Consumers: fetch_messages(), acknowledge(), fail_message() and what keeps
+ *	  Consumers: fetch_messages(), acknowledge_all(), fail_message() and what keeps
  *	  the outbox in order.
  *
  * A message goes to one consumer at a time.  Fetching moves its visible_at
@@ -30,7 +30,7 @@ PG_FUNCTION_INFO_V1(loyalty_tells_kind);
 PG_FUNCTION_INFO_V1(loyalty_tell_sql);
 PG_FUNCTION_INFO_V1(loyalty_announce_sql);
 PG_FUNCTION_INFO_V1(loyalty_fetch_messages);
-PG_FUNCTION_INFO_V1(loyalty_acknowledge);
+PG_FUNCTION_INFO_V1(loyalty_acknowledge_all);
 PG_FUNCTION_INFO_V1(loyalty_fail_message);
 PG_FUNCTION_INFO_V1(loyalty_close_dead);
 PG_FUNCTION_INFO_V1(loyalty_prune_messages);
@@ -559,11 +559,11 @@ loyalty_fetch_messages(PG_FUNCTION_ARGS)
 }
 
 /*
- * acknowledge(consumer, member_ids, kinds, causes, at) -> bigint: how many of
+ * acknowledge_all(consumer, member_ids, kinds, causes, at) -> bigint: how many of
  * them are done, now or since an earlier call
  */
 Datum
-loyalty_acknowledge(PG_FUNCTION_ARGS)
+loyalty_acknowledge_all(PG_FUNCTION_ARGS)
 {
 	char	   *consumer = consumer_argument(fcinfo);
 	Datum		values[5];
@@ -588,7 +588,7 @@ loyalty_acknowledge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("member_ids, kinds and causes must have the same number of elements")));
-	begin(&c, "acknowledge", fcinfo, 4);
+	begin(&c, "acknowledge_all", fcinfo, 4);
 	values[3] = CStringGetTextDatum(consumer);
 	values[4] = TimestampTzGetDatum(c.at);
 	(void) loyalty_write(&plan_done, values, NULL);

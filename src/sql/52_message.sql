@@ -126,15 +126,15 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_fetch_messages';
 COMMENT ON FUNCTION loyalty.fetch_messages(text, integer, text[], interval, timestamptz) IS
 'takes up to n messages that wait, oldest first, of all kinds or some; each goes to one consumer only, until it is acknowledged, or visible_for has passed, or it has failed';
 
-CREATE FUNCTION loyalty.acknowledge(consumer text, member_ids bigint[], kinds text[], causes text[], at timestamptz DEFAULT NULL) RETURNS bigint
-LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_acknowledge';
+CREATE FUNCTION loyalty.acknowledge_all(consumer text, member_ids bigint[], kinds text[], causes text[], at timestamptz DEFAULT NULL) RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_acknowledge_all';
 CREATE FUNCTION loyalty.acknowledge(consumer text, member_id bigint, kind text, cause text, at timestamptz DEFAULT NULL) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT loyalty.acknowledge($1, ARRAY[$2], ARRAY[$3], ARRAY[$4], $5) = 1
+	SELECT loyalty.acknowledge_all($1, ARRAY[$2], ARRAY[$3], ARRAY[$4], $5) = 1
 $$;
 
-COMMENT ON FUNCTION loyalty.acknowledge(text, bigint[], text[], text[], timestamptz) IS
+COMMENT ON FUNCTION loyalty.acknowledge_all(text, bigint[], text[], text[], timestamptz) IS
 'messages that this consumer fetched are done; returns how many of them are, so that a repeated call gives the same answer';
 COMMENT ON FUNCTION loyalty.acknowledge(text, bigint, text, text, timestamptz) IS
 'a message that this consumer fetched is done; false if it is not his (any more)';

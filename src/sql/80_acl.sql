@@ -62,7 +62,7 @@ BEGIN
 	-- a messenger has the messages it fetched, and no table
 	GRANT EXECUTE ON FUNCTION loyalty.fetch_messages(text, integer, text[], interval, timestamptz),
 		loyalty.acknowledge(text, bigint, text, text, timestamptz),
-		loyalty.acknowledge(text, bigint[], text[], text[], timestamptz),
+		loyalty.acknowledge_all(text, bigint[], text[], text[], timestamptz),
 		loyalty.fail_message(text, bigint, text, text, text, interval, timestamptz),
 		loyalty.render_message(bigint, text, text, text), loyalty.message_fields() TO loyalty_messenger;
 	GRANT EXECUTE ON FUNCTION loyalty.message_fields(), loyalty.retry_dead(text, text, text),
