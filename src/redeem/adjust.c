@@ -88,7 +88,10 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 		loyalty_posting_open(&p, c.member, c.at);
 		if (points > 0)
 		{
-			(void) loyalty_new_lot(&p, expires_on, points);
+			(void) loyalty_new_lot(&p, PG_ARGISNULL(5) ?
+								   loyalty_points_expire(c.program, loyalty_tier_by_id(c.program, c.member->tier_id), NULL,
+														 loyalty_program_date(c.program, c.at)) : expires_on,
+								   DATEVAL_NOBEGIN, points);
 			loyalty_repay(&p);
 		}
 		else if (loyalty_spend(&p, -points) > 0)
@@ -112,7 +115,7 @@ record_other(LoyaltyCall *c, Points points)
 {
 	if (c->other->dirty)
 		loyalty_store_members(&c->other, 1);
-	loyalty_call_record(c, c->other->id, points, c->other->balance, loyalty_available(c->other, c->at), c->member->id);
+	loyalty_call_record(c, c->other->id, points, c->other->balance - loyalty_expired(c->other, c->at), loyalty_available(c->other, c->at), c->member->id);
 }
 
 /*
@@ -213,7 +216,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		loyalty_call_store(&c);
 		record_other(&c, c.answer.points);
 	}
-	c.answer.balance = c.other->balance;
+	c.answer.balance = c.other->balance - loyalty_expired(c.other, c.at);
 	c.answer.available = loyalty_available(c.other, c.at);
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);

@@ -68,6 +68,8 @@ extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
 /* available.c */
 extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_expired(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_pending_points(LoyaltyMember *member, TimestampTz at);
 
 /* quote.c */
 extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy);

@@ -10,11 +10,12 @@ AS $$
 		('earned', ARRAY['points', 'points that were given', 'balance', 'balance after it', 'date', 'day of the document (programme time)',
 			'reason', 'kind of the entry: earn, event, correction, return (taken back less) or adjust',
 			'source', 'source of the document', 'document', 'key of the document',
-			'expires_on', 'last day on which the points are valid; absent if they do not expire']),
+			'expires_on', 'last day on which they are valid, of the first that expire; absent if they do not expire',
+			'usable_from', 'day from which all of them can be spent; absent: at once', 'last_entry', 'last entry of several']),
 		('reversed', ARRAY['points', 'points that were taken back, positive', 'balance', 'balance after it', 'date', 'day of the document (programme time)',
-			'reason', 'kind of the entry: return, correction or adjust', 'source', 'source of the document', 'document', 'key of the document']),
+			'reason', 'kind of the entry: return, correction or adjust', 'source', 'source of the document', 'document', 'key of the document', 'last_entry', 'last entry of several']),
 		('expiring', ARRAY['points', 'points that expire', 'expires_on', 'last day on which they are valid', 'days_left', 'days until then; 0 is today']),
-		('expired', ARRAY['points', 'points that expired', 'balance', 'balance after it', 'date', 'first day without them (programme time)', 'reason', 'expire']),
+		('expired', ARRAY['points', 'points that expired', 'balance', 'balance once all was written down', 'date', 'first day without them (programme time)', 'reason', 'expire']),
 		('tier_up', ARRAY['tier', 'tier the member is in now', 'from_tier', 'tier he was in; absent for none', 'qualifying', 'his qualifying amount', 'date', 'day (programme time)']),
 		('tier_down', ARRAY['tier', 'tier the member is in now; absent for none', 'from_tier', 'tier he was in', 'qualifying', 'his qualifying amount', 'date', 'day (programme time)']),
 		('tier_at_risk', ARRAY['tier', 'tier the member is in', 'tier_until', 'last day on which it is sure', 'days_left', 'days until then', 'missing', 'what is missing to keep it']),
@@ -22,7 +23,8 @@ AS $$
 		('voucher_ending', ARRAY['code', 'code of the voucher, as people read it', 'voucher_kind', 'value, percent or reward', 'value', 'percent, or money that is left', 'reward', 'reward it stands for', 'valid_to', 'last day on which it can be used', 'days_left', 'days until then; 0 is today']),
 		('hold_released', ARRAY['points', 'points that were reserved and are free again', 'value', 'money they would have paid', 'reason', 'released or expired', 'key', 'key of the hold']),
 		('inactive', ARRAY['last_purchase', 'day of the last purchase', 'days_since', 'days since then', 'cycle_days', 'days from purchase to purchase, as this member is used to']),
-		('milestone', ARRAY['milestone', 'balance that was reached', 'balance', 'balance after it', 'date', 'day of the document (programme time)'])
+		('milestone', ARRAY['milestone', 'balance that was reached', 'balance', 'balance after it', 'date', 'day of the document (programme time)',
+			'last_entry', 'last entry of several'])
 	) v (kind, fields)
 	CROSS JOIN LATERAL (SELECT v.fields[2 * n - 1] AS field, v.fields[2 * n] AS meaning
 		FROM generate_series(1, cardinality(v.fields) / 2) n) f

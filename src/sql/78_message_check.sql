@@ -13,19 +13,31 @@ AS $$
 	UNION ALL
 	SELECT 'message of no entry, or it says otherwise', x.member_id, format('%s, %s: %s', x.kind, x.cause, x.payload)
 		FROM loyalty.message x
-		LEFT JOIN (SELECT e.member_id, 'entry:' || e.seq AS cause, e.kind, e.points,
-					sum(e.points) OVER (PARTITION BY e.member_id ORDER BY e.seq) AS balance
-				FROM loyalty.entry e
-				WHERE e.member_id IN (SELECT w.member_id FROM loyalty.message w
-					WHERE w.kind IN ('earned', 'reversed', 'expired', 'milestone'))) e
-			ON e.member_id = x.member_id AND e.cause = x.cause
+		LEFT JOIN LATERAL (SELECT sum(e.points) AS points, bool_or(e.seq = k.first) AS is_there, bool_or(e.kind = 'expire') AS expires
+			FROM (SELECT substr(x.cause, 7)::bigint AS first) k
+			JOIN loyalty.entry e ON e.member_id = x.member_id AND e.seq BETWEEN k.first AND coalesce((x.payload ->> 'last_entry')::bigint, k.first)
+				AND (e.kind <> 'expire' OR x.kind = 'expired')
+			WHERE x.cause ~ '^entry:[0-9]{1,18}$') e ON true
 		WHERE x.kind IN ('earned', 'reversed', 'expired', 'milestone')
-			AND (e.cause IS NULL OR (x.payload ->> 'balance')::numeric IS DISTINCT FROM e.balance OR CASE x.kind
-				WHEN 'earned' THEN e.points IS DISTINCT FROM (x.payload ->> 'points')::numeric
-				WHEN 'milestone' THEN NOT coalesce((x.payload ->> 'milestone')::numeric > e.balance - e.points
-					AND (x.payload ->> 'milestone')::numeric <= e.balance, false)
-				ELSE e.points IS DISTINCT FROM -(x.payload ->> 'points')::numeric END
-				OR (x.kind = 'expired') <> (e.kind = 'expire' AND e.points < 0))
+			AND (e.is_there IS NOT TRUE OR e.expires <> (x.kind = 'expired')
+				OR (x.kind = 'earned' AND e.points IS DISTINCT FROM (x.payload ->> 'points')::numeric)
+				OR (x.kind IN ('reversed', 'expired') AND e.points IS DISTINCT FROM -(x.payload ->> 'points')::numeric)
+				OR (x.kind = 'milestone' AND e.points <= 0))
+	UNION ALL
+	-- where nothing ever expires, the balance is the sum of the entries
+	SELECT 'message says another balance than there was', x.member_id, format('%s, %s: %s, balance %s', x.kind, x.cause, x.payload, b.balance)
+		FROM loyalty.message x
+		JOIN loyalty.member m ON m.member_id = x.member_id AND m.lapses_on IS NULL
+		JOIN (SELECT e.member_id, e.seq, sum(e.points) OVER w AS balance, bool_or(e.expires_on < 'infinity') OVER w AS expires,
+					sum(e.points) OVER w - e.points AS before
+				FROM loyalty.entry e
+				WHERE e.member_id IN (SELECT w.member_id FROM loyalty.message w WHERE w.kind IN ('earned', 'reversed', 'milestone'))
+				WINDOW w AS (PARTITION BY e.member_id ORDER BY e.seq)) b
+			ON b.member_id = x.member_id AND b.seq = coalesce((x.payload ->> 'last_entry')::bigint, substr(x.cause, 7)::bigint)
+		WHERE x.kind IN ('earned', 'reversed', 'milestone') AND x.cause ~ '^entry:[0-9]{1,18}$' AND b.expires IS NOT TRUE
+			AND NOT EXISTS (SELECT FROM loyalty.expiry_policy p WHERE p.program_id = x.program_id)
+			AND ((x.payload ->> 'balance')::numeric IS DISTINCT FROM b.balance OR (x.kind = 'milestone'
+				AND (x.payload ->> 'milestone')::numeric NOT BETWEEN CASE WHEN x.payload ? 'last_entry' THEN 0 ELSE b.before + 0.01 END AND b.balance))
 	UNION ALL
 	SELECT 'message of no voucher', x.member_id, format('%s, %s', x.kind, x.cause)
 		FROM loyalty.message x

@@ -7,22 +7,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH asked AS (
 		SELECT m.member_id, m.program_id, s.kind, s.lead_days, s.cycles,
-			($2 AT TIME ZONE p.time_zone)::date AS day, (SELECT max(d) FROM unnest(s.lead_days) d) AS longest
+			($2 AT TIME ZONE p.time_zone)::date AS day, (SELECT max(d) FROM unnest(s.lead_days) d) AS longest,
+			-- no lot ends before
+			least(m.next_expiry, m.lapses_on, x.points_until) AS expires_on
 		FROM unnest($1) u (member_id)
 		JOIN loyalty.member m ON m.member_id = u.member_id AND m.merged_into IS NULL
 		JOIN loyalty.program p ON p.program_id = m.program_id
-		JOIN loyalty.message_setting s ON s.program_id = m.program_id AND s.is_enabled),
+		JOIN loyalty.message_setting s ON s.program_id = m.program_id AND s.is_enabled
+		LEFT JOIN loyalty.expiry_policy x ON x.program_id = m.program_id),
 	due AS (
 		-- only for the shortest time that is left to tell: a late run sends one warning
 		SELECT a.member_id, a.program_id, a.kind, format('lot:%s:%s', to_char(l.expires_on, 'YYYY-MM-DD'), t.lead) AS cause,
 			jsonb_build_object('points', trim_scale(l.points), 'expires_on', to_char(l.expires_on, 'YYYY-MM-DD'),
 				'days_left', l.expires_on - a.day) AS payload
 		FROM asked a
-		CROSS JOIN LATERAL (SELECT l.expires_on, sum(l.remaining) AS points FROM loyalty.lot l
-			WHERE l.member_id = a.member_id AND l.is_open AND l.remaining > 0 AND l.expires_on BETWEEN a.day AND a.day + a.longest
+		CROSS JOIN LATERAL (SELECT l.expires_on, sum(l.remaining) AS points FROM loyalty.open_lot l
+			WHERE l.member_id = a.member_id AND l.remaining > 0 AND l.expires_on BETWEEN a.day AND a.day + a.longest
 			GROUP BY l.expires_on) l
 		CROSS JOIN LATERAL (SELECT min(d) AS lead FROM unnest(a.lead_days) d WHERE d >= l.expires_on - a.day) t
-		WHERE a.kind = 'expiring'
+		WHERE a.kind = 'expiring' AND a.expires_on <= a.day + a.longest
 		UNION ALL
 		SELECT a.member_id, a.program_id, a.kind, format('voucher:%s:%s', v.issue_key, t.lead),
 			jsonb_build_object('code', loyalty.show_code(v.code), 'voucher_kind', v.kind,
@@ -102,38 +105,3 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.warn_members(timestamptz, bigint, integer) IS
 'upkeep: writes the warnings that are due (expiring, voucher_ending, inactive) to the next batch members with a number above after; last is the last of these, NULL if there are no more, done the number of messages';
-
-CREATE FUNCTION loyalty.tell_expired(members bigint[], seqs bigint[]) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	v_done bigint;
-BEGIN
-	IF NOT EXISTS (SELECT FROM loyalty.message_setting s WHERE s.is_enabled AND s.kind = 'expired') THEN
-		RETURN 0;
-	END IF;
-	WITH written AS (
-		INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at, state, visible_at, attempts)
-			SELECT e.member_id, 'expired', 'entry:' || e.seq, m.program_id,
-				jsonb_build_object('points', trim_scale(-e.points), 'balance', trim_scale(b.balance),
-					'date', to_char(e.occurred_at AT TIME ZONE p.time_zone, 'YYYY-MM-DD'), 'reason', e.kind),
-				e.occurred_at, e.recorded_at, 'new', e.recorded_at, 0
-			FROM unnest(members, seqs) k (member_id, seq)
-			JOIN loyalty.entry e ON e.member_id = k.member_id AND e.seq = k.seq AND e.kind = 'expire' AND e.points < 0
-			JOIN loyalty.member m ON m.member_id = e.member_id
-			JOIN loyalty.program p ON p.program_id = m.program_id
-			JOIN loyalty.message_setting s ON s.program_id = m.program_id AND s.kind = 'expired' AND s.is_enabled
-			-- the balance when the entry was written
-			CROSS JOIN LATERAL (SELECT m.balance - coalesce(sum(l.points), 0) AS balance FROM loyalty.entry l
-				WHERE l.member_id = e.member_id AND l.seq > e.seq) b
-			ORDER BY e.member_id, e.seq
-			ON CONFLICT ON CONSTRAINT message_pkey DO NOTHING
-			RETURNING program_id, kind),
-	announced AS (
-		SELECT count(*) AS n, loyalty.announce(w.program_id, w.kind) FROM written w GROUP BY w.program_id, w.kind)
-	SELECT coalesce(sum(a.n), 0) INTO v_done FROM announced a;
-	RETURN v_done;
-END
-$$;
-COMMENT ON FUNCTION loyalty.tell_expired(bigint[], bigint[]) IS
-'internal: tells members of entries by which points expired and that were written by SQL, after the members'' balances were; those that the engine writes one by one are told by it';

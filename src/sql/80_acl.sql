@@ -28,7 +28,7 @@ BEGIN
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
 		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
-	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
+	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
 		loyalty.redeem(text, text, numeric, text, text, text, numeric, jsonb, timestamptz),
 		loyalty.cancel_redemption(text, text, text, timestamptz),
@@ -69,15 +69,15 @@ BEGIN
 		loyalty.discard_dead(text, text, text), loyalty.render_message(bigint, text, text, text),
 		loyalty.set_language(text, text, text), loyalty.check_messages() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.set_language(text, text, text) TO loyalty_clerk, loyalty_erp;
-	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.tell_expired(bigint[], bigint[]),
-		loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
+	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
 	-- BI reads figures, not who they are of
-	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
-	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier TO loyalty_bi;
+	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
+		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;

@@ -220,13 +220,14 @@ SELECT throws_ok($$SELECT loyalty.tell(1, 'birthday', 'x', '{}')$$, '22023', NUL
 -- check() finds what has no cause
 SELECT set_eq($$SELECT problem FROM loyalty.check_messages()$$, $$VALUES ('message of no entry, or it says otherwise')$$, 'check() sees it');
 INSERT INTO loyalty.message SELECT x.member_id, v.kind, v.cause, x.program_id, v.payload::jsonb, now(), now(), 'new', now(), 0
-	FROM shop.member x, (VALUES ('earned', 'entry:1', '{"points": 1, "balance": 40}'), ('milestone', 'entry:1', '{"milestone": 41, "balance": 40}'),
-		('hold_released', 'hold:h2', '{}'), ('voucher_ending', 'voucher:none:5', '{"days_left": 1}'), ('expiring', 'lot:x', '{"days_left": -1}')) v (kind, cause, payload)
+	FROM shop.member x, (VALUES ('earned', 'entry:1', '{"points": 1, "balance": 40}'), ('hold_released', 'hold:h2', '{}'), ('voucher_ending', 'voucher:none:5', '{"days_left": 1}'), ('expiring', 'lot:x', '{"days_left": -1}')) v (kind, cause, payload)
 	WHERE x.customer = 'eve' ON CONFLICT DO NOTHING;
+INSERT INTO loyalty.message SELECT x.member_id, 'milestone', 'entry:1', x.program_id, '{"milestone": 41, "balance": 40}', now(), now(), 'new', now(), 0
+	FROM shop.member x WHERE x.customer = 'bob';
 INSERT INTO loyalty.message SELECT -1, 'inactive', 'x', 1, '{}', now(), now(), 'done', now(), 0;
 SELECT set_eq($$SELECT problem || ': ' || coalesce(detail, '') FROM loyalty.check_messages()$$, ARRAY[
 	'message of no entry, or it says otherwise: expired, entry:x: {}',
-	'message of no entry, or it says otherwise: milestone, entry:1: {"balance": 40, "milestone": 41}',
+	'message says another balance than there was: milestone, entry:1: {"balance": 40, "milestone": 41}, balance 40.00',
 	'message of no hold that was given free: hold:h2', 'message of no voucher: voucher_ending, voucher:none:5',
 	'warning of something that was over already: expiring, lot:x',
 	'message of no member, or of another programme: inactive, x', 'state of a message is not what was done with it: inactive, x: done'], 'and all else');

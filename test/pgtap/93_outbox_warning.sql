@@ -106,8 +106,63 @@ SELECT loyalty.refresh_analytics('club', '2024-02-20') \g /dev/null
 INSERT INTO shop.invoice (id, customer, total, at) VALUES (21, 'gus', 10, '2024-02-29 12:00+00');
 SELECT is(shop.warn('2024-03-01 12:00+00'), 0::bigint, 'a purchase since the refresh counts');
 
--- what expiry wrote by SQL is told by tell_expired()
-SELECT is(loyalty.tell_expired('{1}', '{1}'), 0::bigint, 'off');
+-- points that expired: told when it is written down, one message for each day
+SELECT loyalty.set_message('club', k, k IN ('expired', 'earned')) FROM unnest('{expired,inactive,earned}'::text[]) k \g /dev/null
+SELECT count(*) FROM loyalty.expire_points('2024-06-30 14:59:59+00') \g /dev/null
+SELECT is(shop.told('expired'), '', 'not before it is over');
+SELECT count(*) FROM loyalty.expire_points('2024-10-01 12:00+00') \g /dev/null
+SELECT is((SELECT string_agg(concat_ws(' ', c.customer, m.payload ->> 'points', m.payload ->> 'date', m.payload ->> 'balance'), ', ' ORDER BY c.customer, m.cause)
+	FROM loyalty.message m JOIN shop.member c USING (member_id) WHERE m.kind = 'expired'),
+	'ann 3 2024-07-01 3, dan 8 2024-09-01 0, dan 8 2024-10-01 0', 'then with the day');
+SELECT count(*) FROM loyalty.expire_points('2024-10-01 12:00+00') \g /dev/null
+SELECT is((SELECT count(*) FROM loyalty.message m WHERE m.kind = 'expired' AND m.program_id = :club), 3::bigint, 'once');
+
+-- balances and milestones are those of points that are valid, whether or not upkeep has run
+SELECT loyalty.set_milestones('club', '{50}') \g /dev/null
+CREATE FUNCTION shop.figures(customer text, upkeep boolean) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM loyalty.enrol('club', customer);
+	PERFORM loyalty.adjust('club', customer, 30, 'x', 'a');
+	PERFORM loyalty.adjust('club', customer, 20, 'x', 'b', '2024-01-31', '2024-01-01 12:00+00');
+	IF upkeep THEN
+		PERFORM loyalty.expire_points(now());
+	END IF;
+	PERFORM loyalty.adjust('club', customer, 15, 'x', 'c');
+	PERFORM loyalty.adjust('club', customer, 15, 'x', 'd');
+	RETURN (SELECT string_agg(concat_ws(' ', m.kind, m.payload ->> 'points', m.payload ->> 'balance'), ', ' ORDER BY m.recorded_at, m.kind)
+		FROM loyalty.message m JOIN shop.member c USING (member_id) WHERE c.customer = figures.customer AND m.kind <> 'expired');
+END
+$$;
+SELECT is(shop.figures('hal', false), 'earned 30 30, earned 20 30, earned 15 45, earned 15 60, milestone 60', 'without upkeep');
+SELECT is(shop.figures('ian', true), 'earned 30 30, earned 20 30, earned 15 45, earned 15 60, milestone 60', 'with it');
+
+-- points of a document that expire on different days need several entries, but are one message
+SELECT loyalty.set_rule('club', 'promotion', 5, 10, expires => '30 days') \g /dev/null
+SELECT loyalty.set_milestones('club', '{41,42}') \g /dev/null
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (40, 'joe', 28, now()) ;
+SELECT is((SELECT count(*) FROM shop.entry e WHERE e.member_id = loyalty.member_id('club', 'joe')), 2::bigint, 'two entries');
+SELECT is((SELECT string_agg(m.cause || ' ' || (m.payload - ARRAY['date', 'expires_on', 'source', 'document', 'reason'])::text, ', ' ORDER BY m.kind)
+	FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'joe')),
+	'entry:1 {"points": 42, "balance": 42, "last_entry": 2}, entry:1 {"balance": 42, "milestone": 42, "last_entry": 2}', 'one message, one milestone');
+SELECT is((SELECT (m.payload ->> 'expires_on')::date FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'joe') AND m.kind = 'earned'),
+	(now() AT TIME ZONE 'Asia/Tokyo')::date + 30, 'with the first day on which some of them end');
+UPDATE shop.invoice SET total = 8 WHERE id = 40;
+UPDATE shop.invoice SET total = 29 WHERE id = 40;
+SELECT is((SELECT string_agg(m.payload ->> 'balance', ' ' ORDER BY m.recorded_at) FROM loyalty.message m
+	WHERE m.member_id = loyalty.member_id('club', 'joe') AND m.kind = 'earned'), '42 43', 'and again');
+
+-- points that lapse without activity are warned of like others
+SELECT loyalty.set_message('club', 'earned', false), loyalty.set_milestones('club', NULL), loyalty.set_message('club', 'expiring', lead_days => '{7}') \g /dev/null
+SELECT loyalty.set_expiry('club', lapse_after => '3 months') \g /dev/null
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (50, 'kim', 10, '2024-03-01 12:00+00');
+DO $$BEGIN PERFORM loyalty.set_message('club', 'expired', false); END$$;
+SELECT is((SELECT count(*) FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'kim') AND m.kind = 'expiring'), 0::bigint, 'no warning yet');
+SELECT shop.warn('2024-05-26 12:00+00') \g /dev/null
+SELECT is((SELECT m.payload ->> 'expires_on' FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'kim') AND m.kind = 'expiring'), '2024-06-01', 'a warning');
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (51, 'kim', 10, '2024-05-27 12:00+00');
+SELECT shop.warn('2024-08-22 12:00+00') \g /dev/null
+SELECT is((SELECT count(*) FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'kim') AND m.kind = 'expiring'), 2::bigint, 'another one for another day');
+
 SELECT throws_ok($$SELECT loyalty.warn_members(now(), 0, 0)$$, '22023', NULL, 'a batch has members');
 SELECT is((SELECT last FROM loyalty.warn_members(now(), 9007199254740992)), NULL, 'nobody is left');
 
