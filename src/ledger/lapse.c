@@ -30,25 +30,34 @@ static LoyaltyPlan plan_lapse = {
 	.nparams = 3, .types = {INT8OID, DATEOID, TIMESTAMPTZOID}
 };
 
-/* what lapsed on a day did not: lots get back the day they had, and what was written down */
-static LoyaltyPlan plan_revive = {
-	.sql = "WITH lapsed AS MATERIALIZED (SELECT l.seq, l.is_open, l.expired, c.n, COALESCE((SELECT b.expires_on FROM loyalty.lot_change b"
-	" WHERE b.member_id = $1 AND b.lot_seq = l.seq AND b.n = c.n - 1), e.expires_on) AS expires_on"
+/* lots that lapsed on a day, and the day they had before */
+static LoyaltyPlan plan_lapsed = {
+	.sql = "SELECT l.seq, COALESCE((SELECT b.expires_on FROM loyalty.lot_change b"
+	" WHERE b.member_id = $1 AND b.lot_seq = l.seq AND b.n = c.n - 1), e.expires_on)"
 	" FROM loyalty.stored_lot l JOIN loyalty.entry e ON e.member_id = $1 AND e.seq = l.seq"
 	" JOIN loyalty.lot_change c ON c.member_id = $1 AND c.lot_seq = l.seq AND c.kind = 'lapse' AND c.expires_on = $2"
 	" AND NOT EXISTS (SELECT FROM loyalty.lot_change b WHERE b.member_id = $1 AND b.lot_seq = l.seq AND b.n > c.n)"
-	" WHERE l.member_id = $1 AND l.expires_on = $2),"
+	" WHERE l.member_id = $1 AND l.expires_on = $2",
+	.nparams = 2, .types = {INT8OID, DATEOID}
+};
+
+/* lots that were to expire earlier get another day; what was written down of them is undone */
+static LoyaltyPlan plan_redate = {
+	.sql = "WITH lot AS MATERIALIZED (SELECT l.seq, l.is_open, l.expires_on AS was, l.expired, k.expires_on,"
+	" 1 + COALESCE((SELECT pg_catalog.max(c.n) FROM loyalty.lot_change c WHERE c.member_id = $1 AND c.lot_seq = l.seq), 0) AS n"
+	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k (seq, expires_on)"
+	" JOIN loyalty.stored_lot l ON l.member_id = $1 AND l.seq = k.seq),"
 	" lots AS (UPDATE loyalty.stored_lot l SET expires_on = x.expires_on, remaining = l.remaining + l.expired,"
-	" is_open = l.remaining + l.expired <> 0, expired = 0 FROM lapsed x"
-	" WHERE l.member_id = $1 AND l.is_open = x.is_open AND l.expires_on = $2 AND l.seq = x.seq),"
-	" changes AS (INSERT INTO loyalty.lot_change (member_id, lot_seq, n, kind, expires_on, changed_at)"
-	" SELECT $1, x.seq, x.n + 1, 'revive', x.expires_on, $5 FROM lapsed x),"
+	" is_open = l.remaining + l.expired <> 0, expired = 0 FROM lot x"
+	" WHERE l.member_id = $1 AND l.is_open = x.is_open AND l.expires_on = x.was AND l.seq = x.seq),"
+	" changes AS (INSERT INTO loyalty.lot_change (member_id, lot_seq, n, kind, expires_on, key, changed_at)"
+	" SELECT $1, x.seq, x.n, $4, x.expires_on, $5, $8 FROM lot x),"
 	" entries AS (INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at)"
-	" SELECT $1, $3, 'expire', pg_catalog.sum(x.expired), $4, $5 FROM lapsed x HAVING pg_catalog.sum(x.expired) > 0),"
+	" SELECT $1, $6, 'expire', pg_catalog.sum(x.expired), $7, $8 FROM lot x HAVING pg_catalog.sum(x.expired) > 0),"
 	" allocations AS (INSERT INTO loyalty.allocation (member_id, entry_seq, lot_seq, points)"
-	" SELECT $1, $3, x.seq, x.expired FROM lapsed x WHERE x.expired > 0)"
-	" SELECT COALESCE(pg_catalog.sum(x.expired), 0), COALESCE(pg_catalog.min(x.expires_on), 'infinity') FROM lapsed x",
-	.nparams = 5, .types = {INT8OID, DATEOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	" SELECT $1, $6, x.seq, x.expired FROM lot x WHERE x.expired > 0)"
+	" SELECT COALESCE(pg_catalog.sum(x.expired), 0) FROM lot x",
+	.nparams = 8, .types = {INT8OID, INT8ARRAYOID, DATEARRAYOID, TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
 /* the last activity, or else the last points that came in */
@@ -99,34 +108,70 @@ loyalty_lapse(LoyaltyMember *member)
 }
 
 /*
+ * Give lots of the member, all of them stored, another and later day.  Points
+ * whose expiry was written down are there again, by an entry of that instant.
+ */
+void
+loyalty_redate_lots(LoyaltyMember *member, int64 *seqs, Datum *dates, int n, const char *kind, const char *key,
+					TimestampTz at, TimestampTz now)
+{
+	Datum		values[8];
+	char		nulls[] = "        ";
+	Points		points;
+	bool		isnull;
+
+	if (n == 0)
+		return;
+	values[0] = Int64GetDatum(member->id);
+	values[1] = loyalty_int8_array(seqs, n);
+	values[2] = PointerGetDatum(construct_array(dates, n, DATEOID, 4, true, TYPALIGN_INT));
+	values[3] = CStringGetTextDatum(kind);
+	values[4] = key == NULL ? (Datum) 0 : CStringGetTextDatum(key);
+	nulls[4] = key == NULL ? 'n' : ' ';
+	values[5] = Int64GetDatum(member->last_seq + 1);
+	values[6] = TimestampTzGetDatum(at);
+	values[7] = TimestampTzGetDatum(now);
+	(void) loyalty_write(&plan_redate, values, nulls);
+	points = loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	if (points > 0)
+	{
+		member->balance += points;
+		member->last_seq++;
+		member->lots_through = member->last_seq;
+	}
+	for (int i = 0; i < n; i++)
+		member->next_expiry = Min(member->next_expiry, DatumGetDateADT(dates[i]));
+	member->dirty = true;
+}
+
+/*
  * What lapsed on that day did not after all.
  */
 static void
 revive(LoyaltyMember *member, DateADT day, TimestampTz now)
 {
-	Datum		values[5];
-	Points		points;
+	Datum		values[2];
+	int64	   *seqs;
+	Datum	   *dates;
+	int			n;
 	bool		isnull;
 
 	loyalty_store_flush();
+	if (member->lots_through < member->last_seq)
+		loyalty_store_lots(&member, 1);
 	values[0] = Int64GetDatum(member->id);
 	values[1] = DateADTGetDatum(day);
-	values[2] = Int64GetDatum(member->last_seq + 1);
-	values[3] = TimestampTzGetDatum(loyalty_program_instant(member->program, day + 1));
-	values[4] = TimestampTzGetDatum(now);
-	(void) loyalty_write(&plan_revive, values, NULL);
-	points = loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull));
-	member->next_expiry = Min(member->next_expiry, DatumGetDateADT(loyalty_spi_datum(0, 2, &isnull)));
-	SPI_freetuptable(SPI_tuptable);
-	if (points > 0)
+	n = loyalty_run(&plan_lapsed, values, NULL);
+	seqs = palloc(sizeof(int64) * Max(n, 1));
+	dates = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
 	{
-		bool		all_stored = member->lots_through == member->last_seq;
-
-		member->balance += points;
-		member->last_seq++;
-		if (all_stored)
-			member->lots_through = member->last_seq;
+		seqs[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
+		dates[i] = loyalty_spi_datum(i, 2, &isnull);
 	}
+	SPI_freetuptable(SPI_tuptable);
+	loyalty_redate_lots(member, seqs, dates, n, "revive", NULL, loyalty_program_instant(member->program, day + 1), now);
 }
 
 /*

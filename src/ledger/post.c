@@ -34,14 +34,21 @@ take(LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points need)
 	return loyalty_take(p, need);
 }
 
+static const char *
+kind_of(LoyaltyPart *part, bool earns)
+{
+	if (part->is_return)
+		return "return";
+	return !earns || part->last_seq != 0 ? "correction" : part->is_event ? "event" : "earn";
+}
+
 /* the entry in hand moves so many points of the part */
 static void
-post_entry(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
+post_entry(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, const char *kind, Points points)
 {
-	const char *first = part->is_event ? "event" : "earn";
 	LoyaltyEntry entry = {0};
 
-	entry.kind = part->is_return ? "return" : part->last_seq == 0 && points > 0 ? first : "correction";
+	entry.kind = kind;
 	entry.points = points;
 	entry.at = part->at;
 	entry.source_id = part->source_id;
@@ -63,6 +70,7 @@ gain(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
 {
 	LoyaltyTerm *terms;
 	int			n = loyalty_part_terms(p->member->program, part, &terms);
+	const char *kind = kind_of(part, true);
 	Points		rest = points;
 	int64	   *chain;
 	int			nchain = 0;
@@ -86,7 +94,7 @@ gain(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
 		if (p->own != NULL)
 		{
 			loyalty_repay(p);
-			post_entry(batch, p, part, points - rest);
+			post_entry(batch, p, part, kind, points - rest);
 			points = rest;
 			loyalty_posting_open(p, p->member, part->at);
 		}
@@ -94,7 +102,7 @@ gain(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
 		rest -= share;
 	}
 	loyalty_repay(p);
-	post_entry(batch, p, part, points);
+	post_entry(batch, p, part, kind, points);
 }
 
 /*
@@ -114,7 +122,7 @@ lose(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *roo
 	else if (missing > 0)
 		loyalty_new_debt(p, missing);
 	if (points > 0)
-		post_entry(batch, p, part, -points);
+		post_entry(batch, p, part, kind_of(part, false), -points);
 }
 
 /*

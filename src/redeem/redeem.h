@@ -79,6 +79,10 @@ extern Numeric loyalty_share_of(LoyaltyProgram *program, Numeric value, Points p
 extern void loyalty_check_available(LoyaltyCall *c, Points points);
 extern Numeric loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order);
 
+/* adjust.c */
+extern void loyalty_check_clerk(LoyaltyCall *c, Points points);
+extern void loyalty_check_reason(const char *reason);
+
 /* redeem.c */
 extern LoyaltySource *loyalty_document_argument(LoyaltyCall *c, FunctionCallInfo fcinfo, int source, int key,
 												char **doc_key);

@@ -153,6 +153,10 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	m loyalty.message;
+	v_customer text;
+	v_program text;
+	v_parent integer;
+	v_parent_name text;
 	v_choices text[];
 	v_fields jsonb;
 BEGIN
@@ -161,25 +165,30 @@ BEGIN
 	IF m.member_id IS NULL THEN
 		RAISE EXCEPTION 'there is no message "%", "%" of member %', kind, cause, member_id USING ERRCODE = 'LY001';
 	END IF;
+	SELECT c.customer, p.name, p.wallet_of, w.name INTO STRICT v_customer, v_program, v_parent, v_parent_name
+		FROM loyalty.program p
+		LEFT JOIN loyalty.member c ON c.member_id = m.member_id
+		LEFT JOIN loyalty.program w ON w.program_id = p.wallet_of
+		WHERE p.program_id = m.program_id;
 	v_choices := ARRAY[CASE WHEN render_message.language IS NOT NULL THEN loyalty.check_language(render_message.language) END,
 		(SELECT l.language FROM loyalty.member_language l WHERE l.member_id = m.member_id),
-		(SELECT l.language FROM loyalty.program_language l WHERE l.program_id = m.program_id), 'en'];
+		(SELECT l.language FROM loyalty.member_language l WHERE l.member_id = loyalty.member_id(v_parent_name, v_customer)),
+		(SELECT l.language FROM loyalty.program_language l WHERE l.program_id = m.program_id),
+		(SELECT l.language FROM loyalty.program_language l WHERE l.program_id = v_parent), 'en'];
 	-- each language before its region's parent, and the programme's own text before the built-in one
 	SELECT t.subject, t.body, l.language INTO subject, body, used_language
 		FROM unnest(v_choices) WITH ORDINALITY c (language, n)
 		CROSS JOIN LATERAL (VALUES (c.language, 1), (split_part(c.language, '-', 1), 2)) l (language, part)
 		CROSS JOIN LATERAL (
-			SELECT t.subject, t.body, 1 AS rank FROM loyalty.message_template t
-				WHERE t.program_id = m.program_id AND t.kind = m.kind AND t.language = l.language
+			SELECT t.subject, t.body, CASE WHEN t.program_id = m.program_id THEN 1 ELSE 2 END AS rank FROM loyalty.message_template t
+				WHERE t.program_id IN (m.program_id, v_parent) AND t.kind = m.kind AND t.language = l.language
 			UNION ALL
-			SELECT b.subject, b.body, 2 FROM loyalty.built_in_template(m.kind, l.language) b WHERE b.body IS NOT NULL) t
+			SELECT b.subject, b.body, 3 FROM loyalty.built_in_template(m.kind, l.language) b WHERE b.body IS NOT NULL) t
 		ORDER BY c.n, l.part, t.rank LIMIT 1;
-	v_fields := m.payload || jsonb_build_object(
-		'customer', (SELECT c.customer FROM loyalty.member c WHERE c.member_id = m.member_id),
-		'program', (SELECT p.name FROM loyalty.program p WHERE p.program_id = m.program_id));
+	v_fields := m.payload || jsonb_build_object('customer', v_customer, 'program', v_program);
 	subject := loyalty.fill_template(subject, v_fields);
 	body := loyalty.fill_template(body, v_fields);
 END
 $$;
 COMMENT ON FUNCTION loyalty.render_message(bigint, text, text, text) IS
-'a message as text: in the given language, else the member''s, else the programme''s, else English; of each first the programme''s own template, then the built-in one';
+'a message as text: in the given language, else the member''s, else the programme''s, else English; of each first the programme''s own template, then the built-in one; a wallet has the languages and texts of its programme where it has none';

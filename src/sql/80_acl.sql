@@ -26,7 +26,7 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
@@ -37,6 +37,8 @@ BEGIN
 		loyalty.release_hold(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz),
+		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
+		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
 	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.close_holds(integer)
 		TO loyalty_manager;

@@ -105,7 +105,7 @@ SELECT is(shop.lots('bob'), '250111:20 260101:100', 'a rule''s points have their
 SELECT is(shop.lots('cat'), 'infinity:1000', 'and a tier''s');
 SELECT is(shop.lots('dan'), '250111:20 infinity:2000', 'the rule before the tier');
 SELECT results_eq($$SELECT kind, points::numeric, prev_seq FROM loyalty.entry WHERE member_id = loyalty.member_id('tab', 'bob') ORDER BY seq$$,
-	$$VALUES ('earn', 20.00, NULL::bigint), ('correction', 100.00, 1)$$, 'an entry for each day');
+	$$VALUES ('earn', 20.00, NULL::bigint), ('earn', 100.00, 1)$$, 'an entry for each day');
 UPDATE shop.invoice SET total = 110 WHERE id = 10;
 SELECT loyalty.settle() \gset
 SELECT is(shop.lots('bob'), '250111:20 260101:100 260101:10', 'what an edit adds is of the kind that grew');
@@ -200,6 +200,43 @@ SELECT is(available, 90.00::numeric(18,2), 'the view agrees') FROM (SELECT avail
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 SELECT ok(sentence LIKE '%cannot be spent yet%', 'the portal says why') FROM (
 	SELECT loyalty.settle(), a.sentence FROM loyalty.answer_points('wait', 'ann', '2024-01-14') a WHERE item = 'pending') x;
+
+-- staff extends what is valid, and gives back what is not
+SELECT loyalty.create_program('ext', 'UTC') \gset
+SELECT loyalty.set_redemption('ext', 0.1) \gset
+SELECT loyalty.set_expiry('ext', '1 month') \gset
+SELECT loyalty.enrol('ext', 'ann') \gset
+SELECT balance FROM loyalty.adjust('ext', 'ann', 10, 'x', 'a1', at => '2024-01-15') \gset
+SELECT balance FROM loyalty.adjust('ext', 'ann', 20, 'x', 'a2', at => '2024-02-20') \gset
+SELECT balance FROM loyalty.adjust('ext', 'ann', 30, 'x', 'a3', at => '2024-02-25') \gset
+SELECT is(shop.lots('ann', 'ext'), '240215:10 240320:20 240325:30', 'three lots');
+SELECT throws_ok($$SELECT loyalty.extend_points('ext', 'ann', '2024-02-28', 'x', 'e0', at => '2024-03-01')$$, '22023', NULL, 'not into the past');
+SELECT throws_ok($$SELECT loyalty.extend_points('ext', 'ann', '2024-03-10', 'x', 'e0', at => '2024-03-01')$$, 'LY010', NULL, 'not shorter than it is');
+SELECT throws_ok($$SELECT loyalty.extend_points('ext', 'ann', '2024-04-10', ' ', 'e0', at => '2024-03-01')$$, '22023', NULL, 'not without a reason');
+SELECT results_eq($$SELECT points, balance FROM loyalty.extend_points('ext', 'ann', '2024-04-10', 'ill', 'e1', '2024-03-20', '2024-03-01')$$,
+	$$VALUES (20.00::numeric(18,2), 50.00::numeric(18,2))$$, 'some are extended');
+SELECT is(shop.lots('ann', 'ext'), '240215:10 240410:20 240325:30', 'and keep their lot');
+SELECT points FROM loyalty.extend_points('ext', 'ann', '2024-04-10', 'ill', 'e1', '2024-03-20', '2024-03-01') \gset
+SELECT is(:points, 20.00, 'twice is once');
+SELECT is(shop.upkeep('2024-03-28'), 2::bigint, 'upkeep writes down what expired');
+SELECT is(loyalty.balance('ext', 'ann', '2024-03-28'), 20.00, 'and not what was extended');
+-- as it was before, though it is written down
+SELECT is(points, 30.00::numeric(18,2), 'an extension that was forgotten') FROM loyalty.extend_points('ext', 'ann', '2024-04-12', 'ill', 'e2', '2024-03-25', at => '2024-03-24');
+SELECT is(shop.lots('ann', 'ext'), '240215:0-10 240410:20 240412:30', 'undoes the expiry');
+SELECT is(loyalty.balance('ext', 'ann', '2024-03-28'), 50.00, 'they never expired');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+SELECT results_eq($$SELECT points, balance FROM loyalty.reinstate_points('ext', 'ann', '2024-04-01', '2024-05-31', 'sorry', 'i1', '2024-04-11')$$,
+	$$VALUES (20.00::numeric(18,2), 50.00::numeric(18,2))$$, 'what expired is given anew, though nobody has written it down');
+SELECT is(shop.lots('ann', 'ext'), '240215:0-10 240410:0 240412:30 240531:20', 'in a lot of its own');
+SELECT throws_ok($$SELECT loyalty.reinstate_points('ext', 'ann', '2024-04-01', '2024-05-31', 'sorry', 'i2', '2024-04-11')$$, 'LY010', NULL, 'once');
+SELECT is(points, 10.00::numeric(18,2), 'and what expired earlier') FROM loyalty.reinstate_points('ext', 'ann', '-infinity', 'infinity', 'sorry', 'i3', '2024-04-11');
+SELECT is(loyalty.balance('ext', 'ann', '2024-04-11'), 60.00, 'that is all');
+SELECT is(loyalty.balance('ext', 'ann', '2024-04-10 23:00+00'), 50.00, 'and the day before is what it was');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+-- what lapses is extended as a whole
+SELECT points FROM loyalty.extend_points('lapse', 'bob', '2026-09-01', 'ill', 'e1', at => '2025-08-01') \gset
+SELECT is(loyalty.available('lapse', 'bob', '2026-08-31'), 5.00, 'a lapse can be put off');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -68,6 +68,17 @@ SELECT is(shop.text(:odd), E'en | {7} | a{b}c |77\n{points} {{x}} $1 \\1', 'what
 SELECT loyalty.set_template('club', 'earned', 'en', '', 'plain') \g /dev/null
 SELECT is(shop.text(:ann), 'en |  | plain', 'an empty subject');
 
+-- a wallet speaks as its programme does
+SELECT loyalty.create_wallet('club', 'cash') \g /dev/null
+SELECT loyalty.set_message('club/cash', 'earned') \g /dev/null
+SELECT loyalty.enrol('club/cash', 'ann') AS purse \gset
+SELECT points FROM loyalty.adjust('club/cash', 'ann', 3, 'x', 'k') \g /dev/null
+SELECT is(shop.text(:purse), 'en |  | plain', 'its programme''s text');
+SELECT loyalty.set_language('club', 'ann', 'de') \g /dev/null
+SELECT matches(shop.text(:purse), '^de \| Sie haben 3 Punkte', 'the customer''s language');
+SELECT loyalty.set_template('club/cash', 'earned', 'de', 'Ihr Geld', '{program}') \g /dev/null
+SELECT is(shop.text(:purse), 'de | Ihr Geld | club/cash', 'or its own text');
+
 SELECT is_empty('SELECT * FROM loyalty.check()', 'loyalty.check() finds nothing');
 SELECT * FROM finish();
 ROLLBACK;
