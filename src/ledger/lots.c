@@ -26,6 +26,7 @@
 #include "utils/date.h"
 
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 
 typedef struct LotSlot
 {
@@ -612,4 +613,5 @@ loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 	p->member->balance += entry->points;
 	p->member->dirty = true;
 	loyalty_note_activity(p->member, entry, now);
+	loyalty_tell(p, entry, now);
 }

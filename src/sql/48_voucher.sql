@@ -33,6 +33,14 @@ BEGIN
 			write_voucher.max_uses, write_voucher.min_order, write_voucher.reward_id, write_voucher.is_transferable,
 			write_voucher.origin, at, (at AT TIME ZONE p.time_zone)::date + days, at
 		FROM loyalty.program p WHERE p.program_id = write_voucher.program_id;
+	IF write_voucher.member_id <> 0 AND loyalty.tells(write_voucher.program_id, 'voucher_issued') THEN
+		PERFORM loyalty.tell(v.member_id, 'voucher_issued', 'voucher:' || v.issue_key,
+				jsonb_build_object('code', loyalty.show_code(v.code), 'voucher_kind', v.kind, 'value', trim_scale(v.value),
+					'valid_to', to_char(v.valid_to, 'YYYY-MM-DD'))
+				|| coalesce((SELECT jsonb_build_object('reward', r.name) FROM loyalty.reward r WHERE r.reward_id = v.reward_id), '{}'),
+				at)
+			FROM loyalty.voucher v WHERE v.member_id = write_voucher.member_id AND v.code = v_code;
+	END IF;
 	RETURN v_code;
 END
 $$;
