@@ -14,7 +14,7 @@ OBJS = \
 	src/rule/space.o src/rule/allowed.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/lock.o src/ledger/load.o src/ledger/document.o src/ledger/price.o src/ledger/family.o \
 	src/ledger/event.o src/ledger/record.o src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o \
-	src/ledger/lots.o src/ledger/lapse.o src/ledger/term.o src/ledger/restore.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o \
+	src/ledger/posting.o src/ledger/lots.o src/ledger/lapse.o src/ledger/term.o src/ledger/restore.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o \
 	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o src/ledger/whatif.o \
 	src/member/member.o src/member/account.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
