@@ -124,6 +124,10 @@ run -c "SET session_replication_role = replica" \
 measure "refresh_analytics, 2,000 documents have changed" "SELECT loyalty.refresh_analytics('bench', '$day')"
 measure "refresh_details, the first time" "SELECT loyalty.refresh_details('bench', '$day')"
 measure "refresh_details, nothing has changed" "SELECT loyalty.refresh_details('bench', '$day')"
+run -c "SELECT loyalty.create_campaign('bench', 'big', '2025-03-01', '2025-05-31', 20, '{base}', seed => 'bench')"  >/dev/null
+measure "target_campaign, all members, three months" "SELECT loyalty.target_campaign('bench', 'big', everybody => true, at => '2025-02-01')"
+measure "refresh_analytics, nothing has changed, with the campaign" "SELECT loyalty.refresh_analytics('bench', '$day')"
+measure "program_roi() over a quarter" "SELECT count(*) FROM loyalty.program_roi('bench', '2025-03-01', '2025-05-31', 'big')"
 measure "refresh_products" "SELECT loyalty.refresh_products('bench', '$day')"
 measure "refresh_lifetime" "SELECT loyalty.refresh_lifetime('bench')"
 measure "take_rfm_snapshot, from the documents" "SELECT loyalty.take_rfm_snapshot('bench', '2025-06-30')"
@@ -134,6 +138,7 @@ member=$(run -At -c "SELECT member_id FROM loyalty.member WHERE customer = '4242
 measure "rfm_current: all members by segment" "SELECT segment, count(*), sum(monetary) FROM loyalty.rfm_current GROUP BY segment"
 measure "rfm_current: the best 100" "SELECT * FROM loyalty.rfm_current WHERE rfm_code = 555 ORDER BY monetary DESC LIMIT 100"
 measure "segment_summary" "SELECT * FROM loyalty.segment_summary"
+measure "campaign_result" "SELECT * FROM loyalty.campaign_result"
 measure "program_kpi_monthly" "SELECT * FROM loyalty.program_kpi_monthly"
 measure "program_kpi_daily" "SELECT * FROM loyalty.program_kpi_daily"
 measure "cohort_retention" "SELECT * FROM loyalty.cohort_retention"
