@@ -88,7 +88,7 @@ SELECT shop.doc(20, 'p', '2024-06-12', 40), shop.doc(21, 'q', '2024-06-01', 500)
 	shop.doc(24, 'r', '2024-06-19', 10), shop.doc(25, 'z', '2024-05-01', 1) \g /dev/null
 SELECT loyalty.enrol('club', 'k', '2024-06-12') \gset
 SELECT shop.doc(26, 'k', '2024-06-20', 50) \g /dev/null
-SELECT is((SELECT points FROM loyalty.redeem('club', 'm', 20, 'r1', at => '2024-06-18 12:00+02')), 20::numeric(18,2), 'm redeems 20') \g /dev/null
+SELECT is((SELECT points FROM loyalty.redeem('club', 'm', 20, 'r1', at => '2024-06-18 12:00+02')), 20::numeric(18,2), 'm redeems 20');
 SELECT loyalty.refresh_analytics('club', '2024-07-05') \gset
 SELECT loyalty.refresh_details('club', '2024-07-05', rebuild => true) \gset
 -- members of old who bought: m 100, p 40; others: n 70 - 30 (20 June) = 40, r 10.  j and k joined meanwhile and are in neither group
