@@ -24,7 +24,7 @@ BEGIN
 	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(integer) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
-		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
+		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
 		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
