@@ -6,7 +6,8 @@ SELECT no_plan();
 
 SELECT loyalty.create_program('club', 'Europe/Madrid') AS club \gset
 SELECT loyalty.set_rule('club', 'base', 1, 1) \gset
-SELECT loyalty.set_tier('club', 'Base', 0), loyalty.set_tier('club', 'Silver', 100), loyalty.set_tier('club', 'Gold', 250) \gset
+SELECT loyalty.set_tier('club', 'Base', 0) \gset
+SELECT loyalty.set_tier('club', 'tier ' || n, n * 100) FROM generate_series(1, 20) n \g /dev/null
 SELECT loyalty.set_redemption('club', 0.01) \gset
 SELECT shop.attach('inv', 'club') \gset
 SELECT loyalty.set_message('club', k) FROM unnest('{earned,reversed,tier_up,tier_down,hold_released,voucher_issued}'::text[]) k \g /dev/null
