@@ -151,6 +151,7 @@ typedef struct LoyaltyOutcome
 	Points		points;
 	int64		parked;
 	MemoryContext context;		/* for the differences */
+	bool		unattended;		/* park whatever on_error says: nobody is there to be told */
 	bool		collect;		/* keep differences below */
 	List	   *differences;	/* of LoyaltyDifference * */
 } LoyaltyOutcome;
@@ -361,7 +362,7 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);
 extern void loyalty_queue_unmet(void);
-extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
+extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit, TimestampTz before, bool unattended);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);
 extern LoyaltyDocument *loyalty_new_document(LoyaltySource *source, const char *key);

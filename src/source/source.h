@@ -250,7 +250,7 @@ extern void loyalty_touched_subcommit(int level);
 extern bool loyalty_anything_waits(void);
 extern void loyalty_enqueue(int32 source_id, const char *key, int64 member_id,
 							const char *reason, ErrorData *error, int attempts);
-extern List *loyalty_claim(int32 source_id, int limit);
+extern List *loyalty_claim(int32 source_id, int limit, TimestampTz before);
 extern List *loyalty_claim_documents(int32 source_id, char **keys, int n);
 extern List *loyalty_claim_of_members(int64 *members, int nmembers);
 
