@@ -11,6 +11,7 @@
 #include "config.h"
 #include "ledger/ledger.h"
 #include "source/source.h"
+#include "upkeep/upkeep.h"
 
 LOYALTY_MODULE_MAGIC;
 
@@ -63,6 +64,7 @@ void
 _PG_init(void)
 {
 	loyalty_config_init();
+	loyalty_launcher_init();
 	RegisterXactCallback(end_of_transaction, NULL);
 	RegisterSubXactCallback(end_of_subtransaction, NULL);
 }

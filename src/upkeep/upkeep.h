@@ -6,6 +6,7 @@
 #define LOYALTY_UPKEEP_H
 
 #include "fmgr.h"
+#include "postmaster/bgworker.h"
 
 #include "loyalty.h"
 
@@ -21,7 +22,17 @@ typedef struct LoyaltyUpkeepStep
 extern LoyaltyUpkeepStep loyalty_step_begin(FunctionCallInfo fcinfo, const char *function);
 extern Datum loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done);
 
+/* what a background worker is started for */
+typedef struct LoyaltyTask
+{
+	Oid			database;
+	Oid			role;			/* InvalidOid: the extension's owner */
+} LoyaltyTask;
+
+/* launcher.c */
+extern void loyalty_launcher_init(void);
+
 /* worker.c */
-extern void loyalty_worker_init(void);
+extern bool loyalty_start_worker(const LoyaltyTask *task, const char *database, BackgroundWorkerHandle **handle);
 
 #endif							/* LOYALTY_UPKEEP_H */
