@@ -229,6 +229,9 @@ extern LoyaltyExpression *loyalty_analyze_expression(LoyaltySource *source, Loya
 extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const char *sql,
 							   int prefix, Oid header, Oid lines);
 
+/* attach.c */
+extern char *loyalty_current_search_path(void);
+
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
 extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);

@@ -35,7 +35,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	VALUES
 		('settle', 'settle_waiting', false),
-		('holds', 'close_holds', true)
+		('holds', 'close_holds', true),
+		('birthdays', 'mark_birthdays', true)
 $$;
 COMMENT ON FUNCTION loyalty.upkeep_steps() IS
 'the steps of upkeep() in their order: each is a function of loyalty (as_of, after, batch, OUT last, OUT done) that handles the next members after that number, or (by_member false) a part of what is to be done, until last is NULL';
@@ -86,6 +87,16 @@ $$;
 COMMENT ON FUNCTION loyalty.upkeep_note(timestamptz, text, text, boolean) IS
 'internal: notes that a run of upkeep() has come to a step, has met a failure, or is over';
 
+CREATE FUNCTION loyalty.upkeep_at(member_id bigint) RETURNS void
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_upkeep_at';
+COMMENT ON FUNCTION loyalty.upkeep_at(bigint) IS
+'internal: a step of upkeep() says whom it handles now, so that he can be left out should it fail; one that locks its members need not say it';
+
+CREATE FUNCTION loyalty.upkeep_member() RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_upkeep_member';
+COMMENT ON FUNCTION loyalty.upkeep_member() IS
+'internal: the last member whom the step of upkeep() that has just failed has handled, or locked; 0 for none';
+
 CREATE FUNCTION loyalty.upkeep_step(run timestamptz, step text, as_of timestamptz, after bigint, batch integer,
 	OUT last bigint, OUT done bigint)
 RETURNS record
@@ -94,6 +105,7 @@ AS $$
 DECLARE
 	v_routine text;
 BEGIN
+	PERFORM loyalty.upkeep_at(0);
 	SELECT s.routine INTO STRICT v_routine FROM loyalty.upkeep_steps() s WHERE s.step = upkeep_step.step;
 	EXECUTE format('SELECT s.last, s.done FROM loyalty.%I($1, $2, $3) s', v_routine)
 		INTO last, done USING as_of, after, batch;
@@ -110,19 +122,15 @@ CREATE PROCEDURE loyalty.upkeep(as_of timestamptz DEFAULT NULL, batch integer DE
 LANGUAGE plpgsql
 AS $$
 DECLARE
-	c_beyond CONSTANT bigint := 9007199254740992;	-- no member has such a number
 	c_most CONSTANT integer := 20;	-- more members that fail: something else is wrong
 	v_as_of timestamptz := coalesce(as_of, pg_catalog.clock_timestamp());
 	v_run timestamptz;
 	v_plan text[];
 	v_step text;
-	v_by_member boolean;
 	v_after bigint;
 	v_last bigint;
 	v_done bigint;
 	v_size integer;
-	v_low bigint;
-	v_high bigint;
 	v_bad integer;
 	v_all integer := 0;
 	v_message text;
@@ -135,10 +143,8 @@ BEGIN
 	FOREACH v_step IN ARRAY v_plan LOOP
 		PERFORM loyalty.upkeep_note(v_run, v_step, NULL, false);
 		COMMIT;
-		SELECT s.by_member INTO v_by_member FROM loyalty.upkeep_steps() s WHERE s.step = v_step;
 		v_after := 0;
 		v_size := batch;
-		v_high := NULL;
 		v_bad := 0;
 		WHILE v_after IS NOT NULL LOOP
 			v_message := NULL;
@@ -154,8 +160,14 @@ BEGIN
 				COMMIT;
 				RAISE EXCEPTION '%', v_message USING ERRCODE = v_state;
 			END IF;
-			IF v_message IS NOT NULL AND v_high IS NULL AND v_size = 1 THEN
-				-- whatever it is, it is so alone
+			IF v_message IS NULL THEN
+				v_after := v_last;
+				v_size := least(v_size::bigint * 10, batch);
+			ELSIF v_size > 1 THEN
+				v_size := greatest(v_size / 10, 1);
+			ELSE
+				-- whatever it is, it is so alone: leave him out, or, if it is
+				-- nobody, the step
 				v_bad := v_bad + 1;
 				v_all := v_all + 1;
 				v_message := v_step || ': ' || v_message || coalesce(' (' || nullif(v_detail, '') || ')', '');
@@ -164,34 +176,8 @@ BEGIN
 					v_error_state := v_state;
 				END IF;
 				PERFORM loyalty.upkeep_note(v_run, v_step, v_message, false);
-				IF NOT v_by_member OR v_bad = c_most THEN
-					EXIT;
-				END IF;
-				-- is it a member, the next one after v_after?  Then somebody is
-				-- the last for whom it fails: found by halving what is between,
-				-- while others are handled on the way
-				v_low := v_after;
-				v_high := c_beyond;
-				v_after := v_high;
-			ELSIF v_high IS NOT NULL THEN
-				-- with nobody left it fails as well: the step is at fault
-				EXIT WHEN v_message IS NOT NULL AND v_after = c_beyond;
-				IF v_message IS NULL THEN
-					v_high := v_after;
-				ELSE
-					v_low := v_after;
-				END IF;
-				IF v_high - v_low > 1 THEN
-					v_after := v_low + (v_high - v_low) / 2;
-				ELSE
-					v_after := v_high;
-					v_high := NULL;
-				END IF;
-			ELSIF v_message IS NOT NULL THEN
-				v_size := greatest(v_size / 10, 1);
-			ELSE
-				v_after := v_last;
-				v_size := least(v_size::bigint * 10, batch);
+				v_last := loyalty.upkeep_member();
+				v_after := CASE WHEN v_last > v_after AND v_bad < c_most THEN v_last END;
 			END IF;
 			COMMIT;
 		END LOOP;
@@ -199,7 +185,7 @@ BEGIN
 	PERFORM loyalty.upkeep_note(v_run, NULL, NULL, true);
 	COMMIT;
 	IF v_error IS NOT NULL THEN
-		RAISE EXCEPTION 'upkeep could not do everything: % failures', v_all
+		RAISE EXCEPTION 'upkeep could not do everything, failures: %', v_all
 			USING ERRCODE = v_error_state, DETAIL = 'The first one: ' || v_error,
 				HINT = 'Everything else is done and committed; loyalty.upkeep_progress shows it. The next run tries again.';
 	END IF;

@@ -24,7 +24,7 @@ BEGIN
 	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(timestamptz, integer, text[]) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_begin(timestamptz, integer, text[]), loyalty.upkeep_steps(),
 		loyalty.upkeep_step(timestamptz, text, timestamptz, bigint, integer),
-		loyalty.upkeep_note(timestamptz, text, text, boolean) TO loyalty_manager;
+		loyalty.upkeep_note(timestamptz, text, text, boolean), loyalty.upkeep_member() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
@@ -65,7 +65,8 @@ BEGIN
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
-		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
+		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
+		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier, loyalty.upkeep_run, loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;

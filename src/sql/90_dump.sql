@@ -26,5 +26,6 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_reward_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_use', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher_use', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
 -- what ran here says nothing of another database
 SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');

@@ -4,7 +4,8 @@
  *
  * A step is a function (as_of, after, batch) -> (last, done): it handles up to
  * batch members with a number above after, in ascending order, and answers
- * with the last of them, NULL if there are no more, and how much it did.
+ * with the last of them, NULL if there are no more, and how much it did.  When
+ * it fails with a batch of one, upkeep() leaves out the member it was at.
  */
 #include "postgres.h"
 
@@ -13,7 +14,14 @@
 #include "funcapi.h"
 #include "utils/timestamp.h"
 
+#include "ledger/ledger.h"
 #include "upkeep/upkeep.h"
+
+PG_FUNCTION_INFO_V1(loyalty_upkeep_at);
+PG_FUNCTION_INFO_V1(loyalty_upkeep_member);
+
+/* whom the running step says that it handles */
+static int64 handled = 0;
 
 /*
  * The arguments, with their defaults where they are NULL.
@@ -58,4 +66,24 @@ loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done)
 	nulls[0] = last == 0;
 	values[1] = Int64GetDatum(done);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/*
+ * upkeep_at(member_id)
+ */
+Datum
+loyalty_upkeep_at(PG_FUNCTION_ARGS)
+{
+	handled = PG_GETARG_INT64(0);
+	PG_RETURN_VOID();
+}
+
+/*
+ * upkeep_member() -> bigint.  Neither what it looks at is undone when a
+ * subtransaction is.
+ */
+Datum
+loyalty_upkeep_member(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(Max(handled, loyalty_last_locked()));
 }
