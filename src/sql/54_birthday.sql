@@ -86,6 +86,7 @@ DECLARE
 	v_batch integer := coalesce(batch, 1000);
 	v_due jsonb := '[]';
 	v_looked integer[] := '{}';
+	v_seen integer := 0;
 	v_problem text;
 	v_state text;
 	p record;
@@ -109,15 +110,20 @@ BEGIN
 			ORDER BY d.member_id FETCH FIRST v_batch ROWS WITH TIES) d
 			ORDER BY d.member_id, d.at LOOP
 		PERFORM loyalty.upkeep_at(r.member_id);
-		PERFORM loyalty.record_event(r.program, r.customer, 'birthday', at => r.at, key => r.key);
 		last := r.member_id;
+		v_seen := v_seen + 1;
+		-- somebody may have merged him, or been at it; a statement that begins
+		-- under the lock sees it
+		CONTINUE WHEN loyalty.lock_account(r.program, r.customer) <> r.member_id;
+		CONTINUE WHEN EXISTS (SELECT FROM loyalty.event e WHERE e.member_id = r.member_id AND e.event_key = r.key);
+		PERFORM loyalty.record_event(r.program, r.customer, 'birthday', at => r.at, key => r.key);
 		done := done + 1;
 	END LOOP;
-	IF v_problem IS NOT NULL AND done = 0 THEN
+	IF v_problem IS NOT NULL AND v_seen = 0 THEN
 		RAISE EXCEPTION '%', v_problem
 			USING ERRCODE = v_state, HINT = 'loyalty.set_birthday() says where birthdays are.';
 	END IF;
-	IF v_problem IS NULL AND done < v_batch THEN
+	IF v_problem IS NULL AND v_seen < v_batch THEN
 		last := NULL;
 		-- nobody is left, nor was anybody left out
 		UPDATE loyalty.birthday_policy b SET done_through = (v_as_of AT TIME ZONE g.time_zone)::date

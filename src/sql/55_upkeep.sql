@@ -143,6 +143,7 @@ BEGIN
 	FOREACH v_step IN ARRAY v_plan LOOP
 		PERFORM loyalty.upkeep_note(v_run, v_step, NULL, false);
 		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		v_after := 0;
 		v_size := batch;
 		v_bad := 0;
@@ -180,6 +181,7 @@ BEGIN
 				v_after := CASE WHEN v_last > v_after AND v_bad < c_most THEN v_last END;
 			END IF;
 			COMMIT;
+			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		END LOOP;
 	END LOOP;
 	PERFORM loyalty.upkeep_note(v_run, NULL, NULL, true);

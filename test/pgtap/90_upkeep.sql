@@ -114,6 +114,13 @@ UPDATE shop.line SET qty = 1;
 CALL loyalty.upkeep();
 SELECT is_empty('SELECT * FROM loyalty.pending', 'corrected, they are booked');
 
+-- whatever isolation the session prefers, locks come before what is read
+SET default_transaction_isolation = serializable;
+INSERT INTO shop.invoice (id, customer, total) VALUES (102, 'c1', 10);
+CALL loyalty.upkeep();
+SELECT is(shop.run(), 'finished | settle 1 | 0 failures', 'a session that is serializable');
+RESET default_transaction_isolation;
+
 -- runs are forgotten
 SELECT isnt((SELECT count(*) FROM loyalty.upkeep_run), 1::bigint, 'runs are kept');
 UPDATE loyalty.upkeep_run SET updated_at = now() - interval '8 days';
