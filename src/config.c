@@ -101,6 +101,7 @@ load(void)
 	loyalty_config_watch(loyalty_relation("tier"));
 	loyalty_config_watch(loyalty_relation("rule"));
 	loyalty_config_watch(loyalty_relation("category"));
+	loyalty_config_watch(loyalty_relation("expiry_policy"));
 	loyalty_config_watch(loyalty_relation("redemption_policy"));
 	loyalty_config_watch(loyalty_relation("reward"));
 	loyalty_config_watch(loyalty_relation("source"));
@@ -119,6 +120,7 @@ load(void)
 		/* SPI results are copied by the loaders into the copy's own context */
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
+		loyalty_load_expiry(fresh->programs);
 		loyalty_load_policies(fresh->programs);
 		loyalty_load_rewards(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);

@@ -25,7 +25,7 @@ typedef struct LoyaltyIdentity
 } LoyaltyIdentity;
 
 /* a statement of the engine's own, prepared once per backend */
-#define LOYALTY_MAX_PARAMS 28
+#define LOYALTY_MAX_PARAMS 32
 typedef struct LoyaltyPlan
 {
 	const char *sql;

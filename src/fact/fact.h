@@ -78,6 +78,8 @@ typedef struct LoyaltyFacts
 	/* for the conditions of rules, not kept */
 	bool		has_birthday;
 	DateADT		birthday;
+	bool		has_usable_from;	/* the source maps it, and knows it */
+	DateADT		usable_from;
 	Jsonb	   *attributes;		/* of the member */
 	LoyaltyEvent *event;		/* NULL for an ERP's document */
 	Datum	   *invoice;		/* columns that rules read, see LoyaltyRuleBook.invoice */

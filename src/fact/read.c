@@ -95,6 +95,8 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 
 	facts->has_birthday = !nulls[FACT_BIRTHDAY];
 	facts->birthday = facts->has_birthday ? DatumGetDateADT(values[FACT_BIRTHDAY]) : 0;
+	facts->has_usable_from = !nulls[FACT_USABLE_FROM];
+	facts->usable_from = facts->has_usable_from ? DatumGetDateADT(values[FACT_USABLE_FROM]) : 0;
 	if (!nulls[FACT_ATTRIBUTES])
 		facts->attributes = DatumGetJsonbPCopy(values[FACT_ATTRIBUTES]);
 

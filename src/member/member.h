@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 /* columns of loyalty.member */
-#define LOYALTY_MEMBER_NATTS 13
+#define LOYALTY_MEMBER_NATTS 17
 
 /* what he bought, see ledger/history.c */
 typedef struct LoyaltyHistory LoyaltyHistory;
@@ -33,6 +33,10 @@ typedef struct LoyaltyMember
 	int64		lots_through;	/* entries up to this one have their lots stored */
 	Points		held;			/* by open holds, expired ones included */
 	int64		merged_into;	/* 0 for nobody */
+	DateADT		next_expiry;	/* no open lot expires before; DATEVAL_NOEND: none does */
+	DateADT		expired_through;	/* expiry is written down of lots up to this day; DATEVAL_NOBEGIN: of none */
+	DateADT		usable_from;	/* of all points; DATEVAL_NOBEGIN: they are */
+	DateADT		lapses_on;		/* without further activity; DATEVAL_NOEND: never */
 	ItemPointerData tid;
 	bool		dirty;
 	LoyaltyHistory *history;	/* NULL until a rule asks */

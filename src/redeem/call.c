@@ -319,7 +319,7 @@ loyalty_call_store(LoyaltyCall *c)
 	loyalty_store_flush();
 	/* always: who has an older snapshot must not think that nothing happened */
 	loyalty_store_members(&c->member, 1);
-	c->answer.balance = c->member->balance;
+	c->answer.balance = c->member->balance - loyalty_expired(c->member, c->at);
 	c->answer.available = loyalty_available(c->member, c->at);
 	loyalty_call_record(c, c->member->id, c->answer.points, c->answer.balance, c->answer.available, c->other_id);
 }

@@ -13,7 +13,7 @@ CREATE FUNCTION loyalty.attach(
 	rate text DEFAULT NULL, paid_by_points text DEFAULT NULL,
 	return_of text DEFAULT NULL, return_source text DEFAULT NULL,
 	void text DEFAULT NULL, channel text DEFAULT NULL, enrol text DEFAULT NULL,
-	birthday text DEFAULT NULL, member_attributes text DEFAULT NULL,
+	birthday text DEFAULT NULL, member_attributes text DEFAULT NULL, usable_from text DEFAULT NULL,
 	lines regclass DEFAULT NULL, line_parent text DEFAULT NULL, line_key text DEFAULT NULL,
 	line_filter text DEFAULT NULL, line_product text DEFAULT NULL, line_category text DEFAULT NULL,
 	line_qty text DEFAULT NULL, line_amount text DEFAULT NULL, line_cost text DEFAULT NULL,
@@ -23,7 +23,7 @@ CREATE FUNCTION loyalty.attach(
 	unlinked text DEFAULT 'negative', search_path text DEFAULT NULL)
 RETURNS integer
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_attach';
-COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
 'maps an ERP table by SQL expressions and starts capturing its documents; returns source_id';
 
 CREATE FUNCTION loyalty.detach(source text) RETURNS void

@@ -36,6 +36,7 @@ AS $$
 	VALUES
 		('settle', 'settle_waiting', false),
 		('holds', 'close_holds', true),
+		('expiry', 'expire_points', true),
 		('birthdays', 'mark_birthdays', true)
 $$;
 COMMENT ON FUNCTION loyalty.upkeep_steps() IS

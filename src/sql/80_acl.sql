@@ -31,7 +31,7 @@ BEGIN
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
 		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
-	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
+	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
 		loyalty.redeem(text, text, numeric, text, text, text, numeric, jsonb, timestamptz),
 		loyalty.cancel_redemption(text, text, text, timestamptz),
@@ -40,6 +40,8 @@ BEGIN
 		loyalty.release_hold(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz),
+		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
+		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
 	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz)
 		TO loyalty_manager;
@@ -68,9 +70,11 @@ BEGIN
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
 	-- BI reads figures, not who they are of
-	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier, loyalty.upkeep_run, loyalty.upkeep_progress TO loyalty_bi;
+	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier, loyalty.upkeep_run,
+		loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
-	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
+		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;

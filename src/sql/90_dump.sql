@@ -26,6 +26,8 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_reward_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_use', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher_use', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.expiry_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.lot_change', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
 -- what ran here says nothing of another database
 SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');

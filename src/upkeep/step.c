@@ -14,7 +14,6 @@
 #include "funcapi.h"
 #include "utils/timestamp.h"
 
-#include "ledger/ledger.h"
 #include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_upkeep_at);
@@ -42,7 +41,7 @@ loyalty_step_begin(FunctionCallInfo fcinfo, const char *function)
 	if (TIMESTAMP_NOT_FINITE(step.as_of))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("as_of must be finite")));
+				 errmsg("as_of must be a finite instant")));
 	if (step.batch < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -1,6 +1,7 @@
 /*
  * upkeep.h
- *	  What time makes true is written down by steps; a worker may run them.
+ *	  Writing down what is true because time has passed: the steps of upkeep(),
+ *	  and the worker that may run it.
  */
 #ifndef LOYALTY_UPKEEP_H
 #define LOYALTY_UPKEEP_H
@@ -8,7 +9,7 @@
 #include "fmgr.h"
 #include "postmaster/bgworker.h"
 
-#include "loyalty.h"
+#include "ledger/ledger.h"
 
 /* what a step is asked for: the next members after that number */
 typedef struct LoyaltyUpkeepStep
@@ -18,16 +19,19 @@ typedef struct LoyaltyUpkeepStep
 	int			batch;
 } LoyaltyUpkeepStep;
 
-/* step.c */
-extern LoyaltyUpkeepStep loyalty_step_begin(FunctionCallInfo fcinfo, const char *function);
-extern Datum loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done);
-
 /* what a background worker is started for */
 typedef struct LoyaltyTask
 {
 	Oid			database;
 	Oid			role;			/* InvalidOid: the extension's owner */
 } LoyaltyTask;
+
+/* step.c */
+extern LoyaltyUpkeepStep loyalty_step_begin(FunctionCallInfo fcinfo, const char *function);
+extern Datum loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done);
+
+/* expire.c */
+extern int64 loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of);
 
 /* launcher.c */
 extern void loyalty_launcher_init(void);
