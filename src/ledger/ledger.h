@@ -374,12 +374,17 @@ extern void loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at
 extern char *loyalty_merge_key(int64 member_id);
 
 /* store.c */
+
+/* columns of loyalty.message */
+#define LOYALTY_MESSAGE_NATTS 14
+
 typedef enum LoyaltyTable
 {
 	TABLE_DOCUMENT,
 	TABLE_ENTRY,
 	TABLE_LOT,
 	TABLE_ALLOCATION,
+	TABLE_MESSAGE,
 	LOYALTY_NTABLES
 } LoyaltyTable;
 

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 
 #define BATCH_ROWS 512
 
@@ -76,6 +77,14 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.nparams = 4,
 		.types = {INT8OID, INT8OID, INT8OID, NUMERICOID}
 	}},
+	[TABLE_MESSAGE] = {.name = "message", .natts = LOYALTY_MESSAGE_NATTS, .insert = {
+		.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at,"
+		" state, visible_at, attempts, consumer, fetched_at, closed_at, last_error)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		.nparams = LOYALTY_MESSAGE_NATTS,
+		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
+		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
+	}},
 };
 
 /* a member's columns without programme, customer and day of enrolment, which stay */
@@ -101,6 +110,7 @@ loyalty_store_reset(void)
 		buffers[t].nrows = buffers[t].size = 0;
 		buffers[t].rows = NULL;
 	}
+	loyalty_forget_steps();
 }
 
 /*
@@ -413,7 +423,8 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 }
 
 /*
- * Write the figures of members, all of them locked by us.
+ * Write the figures of members, all of them locked by us, and what that tells
+ * them.
  */
 void
 loyalty_store_members(LoyaltyMember **members, int n)
@@ -424,6 +435,7 @@ loyalty_store_members(LoyaltyMember **members, int n)
 
 	if (n == 0)
 		return;
+	loyalty_tell_tiers(members, n);
 	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
 	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS))
 	{
@@ -482,4 +494,6 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	for (int i = 0; i < n; i++)
 		members[i]->dirty = false;
 	CommandCounterIncrement();
+	loyalty_tell_steps();
+	loyalty_store_flush();
 }

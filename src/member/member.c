@@ -192,7 +192,7 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->program = loyalty_program_by_id(DatumGetInt32(values[1]));
 	m->customer = TextDatumGetCString(values[2]);
 	m->joined_on = DatumGetDateADT(values[3]);
-	m->tier_id = nulls[4] ? 0 : DatumGetInt32(values[4]);
+	m->tier_id = m->tier_before = nulls[4] ? 0 : DatumGetInt32(values[4]);
 	m->balance = m->balance_before = loyalty_points_from_datum(values[5]);
 	m->debt = loyalty_points_from_datum(values[6]);
 	m->qualifying = DatumGetNumericCopy(values[7]);

@@ -24,6 +24,7 @@ typedef struct LoyaltyMember
 	char	   *customer;
 	DateADT		joined_on;
 	int32		tier_id;		/* 0 for none */
+	int32		tier_before;	/* when it was locked */
 	Points		balance;
 	Points		balance_before;	/* when it was locked */
 	Points		debt;
@@ -39,6 +40,8 @@ typedef struct LoyaltyMember
 	DateADT		lapses_on;		/* without further activity; DATEVAL_NOEND: never */
 	ItemPointerData tid;
 	bool		dirty;
+	bool		told;			/* the next one is known, see outbox/tell.c */
+	Points		telling;
 	LoyaltyHistory *history;	/* NULL until a rule asks */
 } LoyaltyMember;
 

@@ -17,11 +17,11 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "config.h"
 #include "errors.h"
+#include "outbox/outbox.h"
 #include "redeem/redeem.h"
 
 #define MAX_KEY_LENGTH 200
@@ -111,13 +111,7 @@ loyalty_key_argument(FunctionCallInfo fcinfo, int n)
 void
 loyalty_call_argument(LoyaltyCall *c, const char *name, const char *value, bool quoted)
 {
-	if (value == NULL)
-		return;
-	appendStringInfo(&c->arguments, "%s\"%s\": ", c->arguments.len > 1 ? ", " : "", name);
-	if (quoted)
-		escape_json(&c->arguments, value);
-	else
-		appendStringInfoString(&c->arguments, value);
+	loyalty_payload(&c->arguments, name, value, quoted);
 }
 
 void

@@ -176,6 +176,7 @@ typedef struct LoyaltyProgram
 	bool		rules_expire;	/* a rule says when its points expire */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
+	struct LoyaltyTelling *telling; /* NULL: members are told nothing */
 } LoyaltyProgram;
 
 /* how points can be spent; limits are 0 where there is none */

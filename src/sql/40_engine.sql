@@ -116,10 +116,11 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_explain';
 COMMENT ON FUNCTION loyalty.explain(text, text) IS
 'how the points of a booked document come about, rule by rule; the last row is what is booked';
 
-CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric,
+CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric DEFAULT NULL,
 	lines jsonb DEFAULT NULL, paid_by_points numeric DEFAULT 0, at timestamptz DEFAULT NULL, rules jsonb DEFAULT NULL,
+	source text DEFAULT NULL, invoice jsonb DEFAULT NULL,
 	OUT step integer, OUT rule text, OUT line text, OUT calculation text, OUT points numeric)
 RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_quote_earn';
-COMMENT ON FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb) IS
-'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount}; rules are proposed ones, see propose_rules(); writes nothing';
+COMMENT ON FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb) IS
+'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount}; rules are proposed ones, see propose_rules(); with source and invoice (a row of its table, as JSON) rules on the invoice''s columns are asked as well; writes nothing';

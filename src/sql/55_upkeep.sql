@@ -37,7 +37,9 @@ AS $$
 		('settle', 'settle_waiting', false),
 		('holds', 'close_holds', true),
 		('expiry', 'expire_points', true),
-		('birthdays', 'mark_birthdays', true)
+		('birthdays', 'mark_birthdays', true),
+		('warnings', 'warn_members', true),
+		('messages', 'prune_messages', true)
 $$;
 COMMENT ON FUNCTION loyalty.upkeep_steps() IS
 'the steps of upkeep() in their order: each is a function of loyalty (as_of, after, batch, OUT last, OUT done) that handles the next members after that number, or (by_member false) a part of what is to be done, until last is NULL';

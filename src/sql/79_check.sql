@@ -379,6 +379,9 @@ AS $$
 	-- figures of analytics
 	UNION ALL
 	SELECT * FROM loyalty.check_analytics()
+	-- messages
+	UNION ALL
+	SELECT * FROM loyalty.check_messages()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';

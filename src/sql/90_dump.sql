@@ -28,6 +28,11 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher_use', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.expiry_policy', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.lot_change', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.message_setting', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.message', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.message_template', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.program_language', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.member_language', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
 -- what ran here says nothing of another database
 SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');

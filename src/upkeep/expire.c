@@ -18,6 +18,7 @@
 #include "config.h"
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 #include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_expire_points);
@@ -95,6 +96,7 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 	(void) loyalty_write(&plan_expire, values, NULL);
 	lots = DatumGetInt64(loyalty_spi_datum(0, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
+	loyalty_tell_expired(members, seqs, n);
 	return lots;
 }
 
