@@ -90,7 +90,7 @@ loyalty_acknowledge_all(PG_FUNCTION_ARGS)
 	int64		n;
 	int			lengths[3];
 	bool		isnull;
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	for (int i = 0; i < 3; i++)
 	{
@@ -131,7 +131,7 @@ loyalty_fail_message(PG_FUNCTION_ARGS)
 	const char *state = NULL;
 	Datum		values[7];
 	char		nulls[8] = "       ";
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR,
@@ -180,7 +180,7 @@ loyalty_close_dead(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	char		nulls[6] = "     ";
 	int64		n;
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	if (!PG_ARGISNULL(1))
 		(void) loyalty_kind_argument(fcinfo, 1);
@@ -211,7 +211,7 @@ loyalty_prune_messages(PG_FUNCTION_ARGS)
 	uint64		n;
 	int64		done = 0;
 	bool		isnull;
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_GETARG_INT32(2) < 1)
 		ereport(ERROR,

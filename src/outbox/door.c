@@ -152,7 +152,7 @@ loyalty_tell_sql(PG_FUNCTION_ARGS)
 	char	   *cause = loyalty_required_text(fcinfo, 2, "cause");
 	bool		written = false;
 	LoyaltyMember *member;
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
 		ereport(ERROR,

@@ -281,7 +281,7 @@ loyalty_fetch_messages(PG_FUNCTION_ARGS)
 	Keys		wanted;
 	Datum		values[3];
 	uint64		n;
-	LoyaltyQueueCall		c;
+	LoyaltyQueueCall c;
 
 	if (limit < 1 || limit > MAX_FETCH)
 		ereport(ERROR,
