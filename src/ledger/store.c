@@ -84,9 +84,10 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
-	" lots_through = $8, held = $9, merged_into = $10 WHERE member_id = $1",
+	" lots_through = $8, held = $9, merged_into = $10, tier_since = $11, tier_until = $12, tier_review = $13,"
+	" tier_at = $14 WHERE member_id = $1",
 	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
-	INT8OID, NUMERICOID, INT8OID}
+	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, TIMESTAMPTZOID}
 };
 
 /*
@@ -401,6 +402,14 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	values[8] = PointsGetDatum(m->held);
 	values[9] = Int64GetDatum(m->merged_into);
 	nulls[9] = m->merged_into == 0;
+	values[10] = DateADTGetDatum(m->tier_since);
+	nulls[10] = m->tier_since == DATEVAL_NOBEGIN;
+	values[11] = DateADTGetDatum(m->tier_until);
+	nulls[11] = m->tier_until == DATEVAL_NOEND;
+	values[12] = DateADTGetDatum(m->tier_review);
+	nulls[12] = m->tier_review == DATEVAL_NOEND;
+	values[13] = TimestampTzGetDatum(m->tier_at);
+	nulls[13] = m->tier_at == 0;
 }
 
 /*

@@ -179,6 +179,19 @@ move_holds(LoyaltyCall *c)
 	from->held = 0;
 }
 
+/* the tiers of both, once it is on record whose purchases are whose */
+static void
+settle_tiers(LoyaltyCall *c, LoyaltyMember *merged)
+{
+	(void) loyalty_settle_tier(merged, c->now, c->now);
+	(void) loyalty_settle_tier(c->other, c->now, c->now);
+	loyalty_store_flush();
+	if (merged->dirty)
+		loyalty_store_members(&merged, 1);
+	if (c->other->dirty)
+		loyalty_store_members(&c->other, 1);
+}
+
 /*
  * merge_customers(program, customer, into_customer, at)
  *	-> (points, value, balance, available) of who has the points now
@@ -212,6 +225,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		c.other_id = c.other->id;
 		loyalty_call_store(&c);
 		record_other(&c, c.answer.points);
+		settle_tiers(&c, merged);
 	}
 	c.answer.balance = c.other->balance;
 	c.answer.available = loyalty_available(c.other, c.at);

@@ -1,6 +1,6 @@
 /*
  * program.c
- *	  Programmes, tiers and rules: loading and looking up.
+ *	  Programmes and rules: loading and looking up.
  */
 #include "postgres.h"
 
@@ -19,11 +19,6 @@ static LoyaltyPlan plan_programs = {
 	.sql = "SELECT program_id, name, time_zone, currency, (point_unit * 100)::pg_catalog.int4, rounding,"
 	" rounding_scope, crossing, negative, enrolment, companies, valid_from, valid_to, stacking, broken_rule"
 	" FROM loyalty.program ORDER BY program_id"
-};
-
-static LoyaltyPlan plan_tiers = {
-	.sql = "SELECT tier_id, name, threshold, rate FROM loyalty.tier WHERE program_id = $1 ORDER BY threshold",
-	.nparams = 1, .types = {INT4OID}
 };
 
 static LoyaltyPlan plan_rules = {
@@ -181,17 +176,6 @@ loyalty_load_programs(void)
 		Datum		id = Int32GetDatum(p->id);
 		bool		isnull;
 
-		n = loyalty_run(&plan_tiers, &id, NULL);
-		for (uint64 i = 0; i < n; i++)
-		{
-			LoyaltyTier *t = palloc0(sizeof(LoyaltyTier));
-
-			t->id = int_column(i, 1);
-			t->name = loyalty_spi_text(i, 2);
-			t->threshold = loyalty_spi_numeric(i, 3);
-			t->rate = loyalty_spi_numeric(i, 4);
-			p->tiers = lappend(p->tiers, t);
-		}
 		n = loyalty_run(&plan_rules, &id, NULL);
 		for (uint64 i = 0; i < n; i++)
 		{
@@ -291,41 +275,6 @@ loyalty_program_by_id(int32 id)
 	return NULL;				/* keep compiler quiet */
 }
 
-/*
- * The highest tier whose threshold is reached (>=); NULL below the first.
- */
-LoyaltyTier *
-loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying)
-{
-	LoyaltyTier *reached = NULL;
-	ListCell   *lc;
-
-	foreach(lc, program->tiers)
-	{
-		LoyaltyTier *t = lfirst(lc);
-
-		if (loyalty_num_cmp(qualifying, t->threshold) < 0)
-			break;
-		reached = t;
-	}
-	return reached;
-}
-
-LoyaltyTier *
-loyalty_tier_by_id(LoyaltyProgram *program, int32 id)
-{
-	ListCell   *lc;
-
-	foreach(lc, program->tiers)
-	{
-		LoyaltyTier *t = lfirst(lc);
-
-		if (t->id == id)
-			return t;
-	}
-	return NULL;
-}
-
 LoyaltyRule *
 loyalty_rule_by_id(LoyaltyProgram *program, int32 id)
 {
@@ -391,6 +340,25 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 				(errcode(ERRCODE_LOYALTY_FACT),
 				 errmsg("date of the document is out of range")));
 	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
+}
+
+/*
+ * The first instant of a day in the programme's time zone.
+ */
+TimestampTz
+loyalty_program_midnight(LoyaltyProgram *program, DateADT date)
+{
+	struct pg_tm tm = {0};
+	TimestampTz result;
+	int			tz;
+
+	j2date(date + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+	tz = DetermineTimeZoneOffset(&tm, program->tz);
+	if (tm2timestamp(&tm, 0, &tz, &result) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	return result;
 }
 
 /*

@@ -19,8 +19,13 @@ CREATE TABLE loyalty.member (
 	last_seq        bigint NOT NULL DEFAULT 0,
 	lots_through    bigint NOT NULL DEFAULT 0,
 	held            numeric(18,2) NOT NULL DEFAULT 0,
-	merged_into     bigint
+	merged_into     bigint,
+	tier_since      date,
+	tier_until      date,
+	tier_review     date,
+	tier_at         timestamptz
 ) WITH (fillfactor = 70);
+CREATE INDEX member_tier_review ON loyalty.member (tier_review) WHERE tier_review IS NOT NULL;
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
 COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
 COMMENT ON COLUMN loyalty.member.program_id IS 'programme';
@@ -35,6 +40,10 @@ COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry'
 COMMENT ON COLUMN loyalty.member.lots_through IS 'entries up to this seq have their lots in stored_lot; later ones are lots as they were earned';
 COMMENT ON COLUMN loyalty.member.held IS 'points reserved by holds that are neither captured nor released, expired ones included';
 COMMENT ON COLUMN loyalty.member.merged_into IS 'member who has this one''s points since their customers were merged; NULL for none';
+COMMENT ON COLUMN loyalty.member.tier_since IS 'day from which the member is in the tier; NULL where the tier simply follows the qualifying amount';
+COMMENT ON COLUMN loyalty.member.tier_until IS 'last day for which the tier is kept, see tier_policy.retention and override_tier(); NULL for no end';
+COMMENT ON COLUMN loyalty.member.tier_review IS 'day from which time alone may have changed the tier, so that it is worked out when it is asked for; NULL for none';
+COMMENT ON COLUMN loyalty.member.tier_at IS 'instant as of which the tier was written down; NULL where the tier simply follows the qualifying amount';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,

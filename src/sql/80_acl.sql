@@ -56,16 +56,26 @@ BEGIN
 		loyalty.answer_program(text),
 		loyalty.answer(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.tier(text, text, timestamptz), loyalty.tier_progress(text, text, timestamptz)
+		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.override_tier(text, text, text, date, text, text, timestamptz),
+		loyalty.end_override(text, text, text, timestamptz), loyalty.review_tiers(timestamptz, bigint, integer),
+		loyalty.record_growth(text, text, numeric, text, text, timestamptz) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz),
+		loyalty.standing(bigint, timestamptz, boolean) TO loyalty_manager, loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)
 		TO loyalty_manager;
 	-- parts of others: they check nothing themselves
+	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
+		FROM loyalty_admin;
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
-	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through,
+		tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;
