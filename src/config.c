@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "config.h"
+#include "outbox/outbox.h"
 #include "rule/rule.h"
 #include "source/source.h"
 
@@ -103,8 +104,10 @@ load(void)
 	loyalty_config_watch(loyalty_relation("tier_path"));
 	loyalty_config_watch(loyalty_relation("rule"));
 	loyalty_config_watch(loyalty_relation("category"));
+	loyalty_config_watch(loyalty_relation("expiry_policy"));
 	loyalty_config_watch(loyalty_relation("redemption_policy"));
 	loyalty_config_watch(loyalty_relation("reward"));
+	loyalty_config_watch(loyalty_relation("message_setting"));
 	loyalty_config_watch(loyalty_relation("source"));
 	stale = false;
 
@@ -122,8 +125,10 @@ load(void)
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
 		loyalty_load_tiers(fresh->programs);
+		loyalty_load_expiry(fresh->programs);
 		loyalty_load_policies(fresh->programs);
 		loyalty_load_rewards(fresh->programs);
+		loyalty_load_tellings(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);
 		MemoryContextSwitchTo(old);
 		SPI_finish();

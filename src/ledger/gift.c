@@ -79,13 +79,14 @@ gift_period(LoyaltyMember *m, DateADT reached, DateADT today, DateADT *day, Date
 }
 
 static void
-give_points(LoyaltyMember *m, Points points, const char *key, TimestampTz at, TimestampTz now)
+give_points(LoyaltyMember *m, LoyaltyTier *tier, const char *key, TimestampTz at, TimestampTz now)
 {
 	LoyaltyPosting p;
-	LoyaltyEntry entry = {.kind = "adjust", .points = points, .at = at, .key = key};
+	LoyaltyEntry entry = {.kind = "adjust", .points = tier->gift_points, .at = at, .key = key};
 
 	loyalty_posting_open(&p, m, at);
-	(void) loyalty_new_lot(&p, DATEVAL_NOEND, points);
+	(void) loyalty_new_lot(&p, loyalty_points_expire(m->program, tier, NULL, loyalty_program_date(m->program, at)),
+						   DATEVAL_NOBEGIN, tier->gift_points);
 	loyalty_repay(&p);
 	loyalty_posting_end(&p, &entry, now);
 }
@@ -113,7 +114,7 @@ loyalty_give_gift(LoyaltyMember *m, LoyaltyTier *tier, DateADT reached, Timestam
 	if (loyalty_run(&plan_given, values, NULL) > 0)
 		return;
 	if (tier->gift_points > 0)
-		give_points(m, tier->gift_points, key, at, now);
+		give_points(m, tier, key, at, now);
 	if (tier->gift_voucher != NULL)
 	{
 		values[1] = Int32GetDatum(m->program->id);

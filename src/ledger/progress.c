@@ -320,7 +320,7 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		p.projected = p.tier;
 		if (ends != DATEVAL_NOEND)
 		{
-			TimestampTz then = loyalty_program_midnight(program, ends);
+			TimestampTz then = loyalty_program_instant(program, ends);
 			LoyaltyMember copy = *m;
 
 			copy.record = NULL;

@@ -135,7 +135,7 @@ load_overrides(LoyaltyRecord *r, LoyaltyMember *member)
 		o.rank = loyalty_tier_rank(member->program, DatumGetInt32(loyalty_spi_datum(i, 1, &isnull)));
 		o.starts_at = DatumGetTimestampTz(loyalty_spi_datum(i, 2, &isnull));
 		o.until = DatumGetDateADT(loyalty_spi_datum(i, 3, &isnull));
-		o.ends_at = loyalty_program_midnight(member->program, o.until + 1);
+		o.ends_at = loyalty_program_instant(member->program, o.until + 1);
 		ended = loyalty_spi_datum(i, 4, &isnull);
 		if (!isnull)
 			o.ends_at = Min(o.ends_at, DatumGetTimestampTz(ended));

@@ -423,7 +423,7 @@ loyalty_record_due(LoyaltyRecord *r)
 static void
 review(LoyaltyRecord *r, DateADT day)
 {
-	TimestampTz at = loyalty_program_midnight(r->program, day);
+	TimestampTz at = loyalty_program_instant(r->program, day);
 	int			before = r->now.rank;
 	int			rank;
 

@@ -25,7 +25,7 @@ static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
 	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
-	" event, COALESCE(limit_count, 0), limit_period, needs_approval"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -121,6 +121,17 @@ text_list(Datum array)
 		if (!nulls[i])
 			list = lappend(list, TextDatumGetCString(elements[i]));
 	return list;
+}
+
+/*
+ * A setting that may be missing.
+ */
+void
+loyalty_set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting)
+{
+	*given = setting != NULL;
+	if (setting != NULL)
+		*expiry = loyalty_parse_expiry(setting);
 }
 
 /*
@@ -221,6 +232,8 @@ loyalty_load_programs(void)
 			if (r->limit_count > 0)
 				r->limit_period = period_of(loyalty_spi_text(i, 28));
 			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));
+			loyalty_set_expiry(&r->expires, &r->expiry, loyalty_spi_text(i, 30));
+			p->rules_expire |= r->expires;
 			p->refers |= r->event != NULL &&
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);
@@ -343,22 +356,22 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 }
 
 /*
- * The first instant of a day in the programme's time zone.
+ * The instant at which a day begins in the programme's time zone.
  */
 TimestampTz
-loyalty_program_midnight(LoyaltyProgram *program, DateADT date)
+loyalty_program_instant(LoyaltyProgram *program, DateADT date)
 {
 	struct pg_tm tm = {0};
-	TimestampTz result;
+	TimestampTz instant;
 	int			tz;
 
 	j2date(date + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
 	tz = DetermineTimeZoneOffset(&tm, program->tz);
-	if (tm2timestamp(&tm, 0, &tz, &result) != 0)
+	if (tm2timestamp(&tm, 0, &tz, &instant) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
-	return result;
+	return instant;
 }
 
 /*
