@@ -320,12 +320,10 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		p.projected = p.tier;
 		if (ends != DATEVAL_NOEND)
 		{
-			TimestampTz then = loyalty_program_instant(program, ends);
-			LoyaltyMember copy = *m;
-
-			copy.record = NULL;
-			loyalty_record_run(loyalty_standing(CurrentMemoryContext, &copy), then);
-			p.projected = loyalty_tier_at_rank(program, loyalty_record_view(copy.record, then).rank);
+			loyalty_record_pass(p.record, ends);
+			p.projected = loyalty_tier_at_rank(program,
+											   loyalty_record_view(p.record, loyalty_program_instant(program, ends)).rank);
+			loyalty_record_run(p.record, at);
 		}
 		if (p.next != NULL)
 			write_next(&p, program, day);

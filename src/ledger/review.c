@@ -64,7 +64,7 @@ static LoyaltyPlan plan_due = {
 };
 
 static LoyaltyPlan plan_end_override = {
-	.sql = "UPDATE loyalty.tier_override SET ended_at = pg_catalog.greatest($3, starts_at)"
+	.sql = "UPDATE loyalty.tier_override SET ended_at = GREATEST($3, starts_at)"
 	" WHERE member_id = $1 AND ($2 IS NULL OR key = $2) AND ended_at IS NULL",
 	.nparams = 3, .types = {INT8OID, TEXTOID, TIMESTAMPTZOID}
 };

@@ -141,16 +141,17 @@ first_of_membership(LoyaltyRecord *r, DateADT date)
 static DateADT
 next_year(LoyaltyRecord *r, LoyaltyWindow window, DateADT date)
 {
+	int			year,
+				joined,
+				month,
+				day;
+
 	if (window == WINDOW_CALENDAR_YEAR)
 		return loyalty_add_months(first_of_year(date), 12);
 	/* from the day of enrolment, or 29 February would be lost */
-	for (int days = 366;; days--)
-	{
-		DateADT		first = first_of_membership(r, date + days);
-
-		if (first > date)
-			return first;
-	}
+	j2date(first_of_membership(r, date) + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	j2date(r->joined_on + POSTGRES_EPOCH_JDATE, &joined, &month, &day);
+	return loyalty_add_months(r->joined_on, 12 * (year - joined + 1));
 }
 
 /*
