@@ -20,9 +20,9 @@ OBJS = \
 	src/member/member.o src/member/account.o src/member/standing.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
 	src/redeem/adjust.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
-	src/upkeep/expire.o \
+	src/upkeep/step.o src/upkeep/expire.o src/upkeep/birthday.o src/upkeep/launcher.o src/upkeep/worker.o \
 	src/outbox/setting.o src/outbox/tell.o src/outbox/announce.o src/outbox/queue.o \
-	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o
+	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

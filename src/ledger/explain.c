@@ -217,7 +217,7 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 	LoyaltyClaim claim = {0};
 	LoyaltyRuleBook *book = source != NULL ? loyalty_source_book(source) :
 		loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid);
-	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures};
+	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures, NULL};
 	List	   *matches;
 	ListCell   *lc;
 

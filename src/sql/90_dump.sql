@@ -38,3 +38,6 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.message', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.message_template', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_language', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.member_language', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
+-- what ran here says nothing of another database
+SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');
