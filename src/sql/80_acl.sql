@@ -61,6 +61,13 @@ BEGIN
 		loyalty.answer_program(text),
 		loyalty.answer(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.tier(text, text, timestamptz), loyalty.tier_progress(text, text, timestamptz)
+		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.override_tier(text, text, text, date, text, text, timestamptz),
+		loyalty.end_override(text, text, text, timestamptz), loyalty.review_tiers(timestamptz, bigint, integer),
+		loyalty.record_growth(text, text, numeric, text, text, timestamptz) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz),
+		loyalty.standing(bigint, timestamptz, boolean) TO loyalty_manager, loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)
 		TO loyalty_manager;
@@ -76,6 +83,8 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.set_language(text, text, text) TO loyalty_clerk, loyalty_erp;
 	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
 	-- parts of others: they check nothing themselves
+	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
+		FROM loyalty_admin;
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
@@ -85,7 +94,7 @@ BEGIN
 		loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
-		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
+		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;
