@@ -349,6 +349,7 @@ typedef struct LoyaltyTerm
 extern int	loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms);
 extern DateADT loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts);
 extern void loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part);
+extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
 /* lapse.c */
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);

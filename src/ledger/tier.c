@@ -229,6 +229,7 @@ loyalty_settle_tier(LoyaltyMember *m, TimestampTz at, TimestampTz now)
 {
 	LoyaltyRecord *r;
 	LoyaltyTierView view;
+	int32		before = m->tier_was;
 	int			added;
 
 	if (loyalty_member_is_plain(m))
@@ -238,6 +239,7 @@ loyalty_settle_tier(LoyaltyMember *m, TimestampTz at, TimestampTz now)
 		append(m, last_number(m) + 1, m->tier_moved_at, m->tier_was, m->tier_id,
 			   loyalty_tier_rank(m->program, m->tier_id) > loyalty_tier_rank(m->program, m->tier_was) ?
 			   TIER_REACHED : TIER_RETURN, DATEVAL_NOEND, now);
+		loyalty_extend_by_tier(m, m->tier_was, at, now);
 		m->tier_was = m->tier_id;
 		return 1;
 	}
@@ -254,6 +256,8 @@ loyalty_settle_tier(LoyaltyMember *m, TimestampTz at, TimestampTz now)
 	m->tier_until = view.until;
 	m->tier_review = view.review;
 	m->tier_at = at;
+	if (m->tier_id != before)
+		loyalty_extend_by_tier(m, before, at, now);
 	return added;
 }
 

@@ -84,6 +84,7 @@ typedef struct LoyaltyTier
 	Numeric		gift_voucher;	/* NULL for none */
 	List	   *paths;			/* of LoyaltyTierPath * */
 	bool		expires;		/* it says when points expire */
+	bool		extends;		/* those that are there when it is reached, too */
 	LoyaltyExpiry expiry;
 } LoyaltyTier;
 

@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 static LoyaltyPlan plan_tiers = {
-	.sql = "SELECT program_id, tier_id, name, threshold, rate, keep_threshold, gift_points, gift_voucher, expires"
+	.sql = "SELECT program_id, tier_id, name, threshold, rate, keep_threshold, gift_points, gift_voucher, expires, extends"
 	" FROM loyalty.tier ORDER BY program_id, threshold"
 };
 
@@ -130,6 +130,7 @@ loyalty_load_tiers(List *programs)
 		t->gift_points = isnull ? 0 : loyalty_points_from_datum(points);
 		t->gift_voucher = loyalty_spi_numeric(i, 8);
 		loyalty_set_expiry(&t->expires, &t->expiry, loyalty_spi_text(i, 9));
+		t->extends = DatumGetBool(loyalty_spi_datum(i, 10, &isnull));
 		p->tiers = lappend(p->tiers, t);
 	}
 	n = loyalty_run(&plan_policies, NULL, NULL);

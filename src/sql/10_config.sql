@@ -63,6 +63,7 @@ CREATE TABLE loyalty.tier (
 	gift_voucher    numeric CHECK (gift_voucher > 0 AND gift_voucher < 'Infinity'),
 	keep_threshold  numeric CHECK (keep_threshold >= 0 AND keep_threshold < 'Infinity'),
 	expires         text CHECK (expires IS NULL OR loyalty.expires_on(expires, '2000-01-01') IS NOT NULL),
+	extends         boolean NOT NULL DEFAULT false,
 	UNIQUE (program_id, name),
 	UNIQUE (program_id, threshold)
 );
@@ -78,6 +79,7 @@ COMMENT ON COLUMN loyalty.tier.gift_points IS 'points given when the tier is rea
 COMMENT ON COLUMN loyalty.tier.gift_voucher IS 'value of the voucher given when the tier is reached, once per period; NULL for none';
 COMMENT ON COLUMN loyalty.tier.keep_threshold IS 'figure that keeps the tier at a review; NULL: its threshold.  Over a lifetime window it counts from the last review or upgrade on';
 COMMENT ON COLUMN loyalty.tier.expires IS 'when points earned in the tier expire; NULL: as the programme says';
+COMMENT ON COLUMN loyalty.tier.extends IS 'whether points that a member has when he reaches the tier last as long as if he had earned them in it';
 
 CREATE TABLE loyalty.tier_policy (
 	program_id      integer PRIMARY KEY,
