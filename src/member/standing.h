@@ -78,7 +78,6 @@ typedef struct LoyaltyTierView
 	DateADT		review;			/* day from which time alone may change it, NOEND for none */
 } LoyaltyTierView;
 
-
 extern LoyaltyRecord *loyalty_record_new(MemoryContext context, LoyaltyProgram *program, DateADT joined_on);
 extern LoyaltyProgram *loyalty_record_program(LoyaltyRecord *r);
 extern void loyalty_record_put(LoyaltyRecord *r, LoyaltyMove *move);
@@ -95,6 +94,5 @@ extern Numeric loyalty_record_kept_figure(LoyaltyRecord *r);
 extern DateADT loyalty_record_due(LoyaltyRecord *r);
 extern void loyalty_record_pass(LoyaltyRecord *r, DateADT day);
 extern DateADT loyalty_window_before(LoyaltyRecord *r, LoyaltyMeasure *measure, DateADT day);
-extern DateADT loyalty_add_months(DateADT date, int months);
 
 #endif							/* LOYALTY_STANDING_H */

@@ -375,6 +375,25 @@ loyalty_program_instant(LoyaltyProgram *program, DateADT date)
 }
 
 /*
+ * So many months later, or earlier; the last day of the month where that day
+ * is not there.
+ */
+DateADT
+loyalty_add_months(DateADT date, int months)
+{
+	int			year,
+				month,
+				day;
+
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	months += year * 12 + month - 1;
+	year = months / 12;
+	month = months % 12 + 1;
+	day = Min(day, day_tab[isleap(year)][month - 1]);
+	return date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
+}
+
+/*
  * First day of the period that a day is in; weeks begin on Monday.
  */
 DateADT

@@ -357,6 +357,7 @@ extern DateADT loyalty_start_of_period(LoyaltyPeriod period, DateADT date);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
 extern void loyalty_set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting);
 extern TimestampTz loyalty_program_instant(LoyaltyProgram *program, DateADT date);
+extern DateADT loyalty_add_months(DateADT date, int months);
 
 /* tier.c */
 extern void loyalty_load_tiers(List *programs);
