@@ -26,7 +26,9 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text)
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text),
+		loyalty.period_statement(text, text, timestamptz, timestamptz), loyalty.statement_lots(text, text, timestamptz, timestamptz),
+		loyalty.statement_text(text, text, timestamptz, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
@@ -63,7 +65,14 @@ BEGIN
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
+	GRANT EXECUTE ON FUNCTION loyalty.close_period(text, date, timestamptz), loyalty.check_liability(text, timestamptz),
+		loyalty.check_revenue(text, date) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.liability(text, timestamptz), loyalty.deferred_revenue(text, date, date),
+		loyalty.journal(text, date, date), loyalty.revenue_allocation(numeric, numeric),
+		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
+		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
+	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation TO loyalty_bi;
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();

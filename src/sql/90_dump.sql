@@ -26,3 +26,5 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_reward_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.reward_use', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.voucher_use', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_period', '');
