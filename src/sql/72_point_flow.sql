@@ -176,7 +176,7 @@ COMMENT ON FUNCTION loyalty.lot_origin(integer) IS
 -- a programme do not depend on how far one looks.
 CREATE FUNCTION loyalty.point_flow(program_id integer, as_of timestamptz)
 RETURNS TABLE (class text, vintage date, month date, issued numeric, redeemed numeric, expired numeric)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -282,7 +282,7 @@ CREATE FUNCTION loyalty.redemption_curve(program text, as_of timestamptz DEFAULT
 	OUT age integer, OUT vintages bigint, OUT held numeric(18,2), OUT redeemed numeric(18,2), OUT expired numeric(18,2),
 	OUT redeemed_share numeric(9,8), OUT expired_share numeric(9,8))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -103,55 +103,7 @@ SELECT results_eq($$SELECT earned, spent, reversed, written_off, closing FROM lo
 	$$VALUES (100.00, -80.00, -50.00, 30.00, 0.00)$$, 'written off');
 
 -- lives at random, asked at random
-CREATE FUNCTION shop.live(steps integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-	v_at timestamptz := '2041-01-01 12:00+00';
-	v_then timestamptz;
-	v_c text;
-	v_key text;
-	v_id integer;
-BEGIN
-	FOR i IN 1..6 LOOP
-		PERFORM loyalty.enrol('tab', 'm' || i);
-	END LOOP;
-	FOR step IN 1..steps LOOP
-		v_at := v_at + random() * interval '4 days';
-		-- some of it for an earlier day
-		v_then := v_at - CASE WHEN random() < 0.15 THEN random() * interval '60 days' ELSE interval '0' END;
-		v_c := 'm' || 1 + floor(random() * 6);
-		v_key := 's' || step;
-		BEGIN
-			CASE floor(random() * 10)::integer
-			WHEN 0, 1 THEN
-				INSERT INTO shop.invoice (id, customer, at, total) VALUES (1000 + step, v_c, v_then, 1 + floor(random() * 90));
-			WHEN 2 THEN
-				SELECT i.id INTO v_id FROM shop.invoice i WHERE i.id > 1000 AND i.customer = v_c AND i.return_of IS NULL ORDER BY random() LIMIT 1;
-				INSERT INTO shop.invoice (id, customer, at, total, return_of)
-					SELECT 1000 + step, v_c, v_then, -1 - floor(random() * i.total), i.id FROM shop.invoice i WHERE i.id = v_id;
-			WHEN 3, 4 THEN
-				PERFORM loyalty.adjust('tab', v_c, (1 + floor(random() * 40))::numeric, 'gift', v_key, at => v_then,
-					expires_on => CASE WHEN random() < 0.9 THEN (v_then + random() * interval '90 days')::date + 1 END);
-			WHEN 5, 6 THEN
-				PERFORM loyalty.redeem('tab', v_c, (1 + floor(random() * 40))::numeric, v_key, at => v_then);
-			WHEN 7 THEN
-				SELECT r.key INTO v_key FROM loyalty.redemption r WHERE r.member_id = loyalty.member_id('tab', v_c) AND NOT r.is_cancelled ORDER BY random() LIMIT 1;
-				PERFORM loyalty.cancel_redemption('tab', v_c, v_key, at => v_at);
-			WHEN 8 THEN
-				PERFORM loyalty.transfer('tab', v_c, 'm' || 1 + floor(random() * 6), (1 + floor(random() * 30))::numeric, v_key, at => v_then);
-			ELSE
-				UPDATE shop.invoice i SET total = CASE WHEN random() < 0.5 THEN greatest(i.total - 5, 1) ELSE i.total + 5 END
-				WHERE i.id = (SELECT x.id FROM shop.invoice x WHERE x.id > 1000 AND x.return_of IS NULL ORDER BY random() LIMIT 1);
-			END CASE;
-			IF step = steps / 2 THEN
-				PERFORM loyalty.merge_customers('tab', 'm6', 'm5', at => v_then);
-			END IF;
-			PERFORM loyalty.settle();
-		EXCEPTION WHEN SQLSTATE 'LY010' OR SQLSTATE 'LY003' OR SQLSTATE '22023' OR SQLSTATE 'LY001' OR SQLSTATE '22004' THEN
-			NULL;				-- not enough points, to himself, no such redemption
-		END;
-	END LOOP;
-END
-$$;
+\ir life.psql
 SELECT setseed(0.4242);
 SELECT shop.live(500) \gset
 SELECT cmp_ok((SELECT count(DISTINCT e.kind) FROM shop.entry e), '>=', 7::bigint, 'all kinds of entries came about');
