@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "config.h"
+#include "outbox/outbox.h"
 #include "rule/rule.h"
 #include "source/source.h"
 
@@ -101,8 +102,10 @@ load(void)
 	loyalty_config_watch(loyalty_relation("tier"));
 	loyalty_config_watch(loyalty_relation("rule"));
 	loyalty_config_watch(loyalty_relation("category"));
+	loyalty_config_watch(loyalty_relation("expiry_policy"));
 	loyalty_config_watch(loyalty_relation("redemption_policy"));
 	loyalty_config_watch(loyalty_relation("reward"));
+	loyalty_config_watch(loyalty_relation("message_setting"));
 	loyalty_config_watch(loyalty_relation("source"));
 	stale = false;
 
@@ -119,8 +122,10 @@ load(void)
 		/* SPI results are copied by the loaders into the copy's own context */
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
+		loyalty_load_expiry(fresh->programs);
 		loyalty_load_policies(fresh->programs);
 		loyalty_load_rewards(fresh->programs);
+		loyalty_load_tellings(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);
 		MemoryContextSwitchTo(old);
 		SPI_finish();

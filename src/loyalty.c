@@ -10,6 +10,7 @@
 #include "compat.h"
 #include "config.h"
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 #include "source/source.h"
 
 LOYALTY_MODULE_MAGIC;
@@ -32,12 +33,15 @@ end_of_transaction(XactEvent event, void *arg)
 			(void) loyalty_flush_touched(0);
 			if (event == XACT_EVENT_PRE_PREPARE)
 				loyalty_queue_unmet();
+			else
+				loyalty_send_announcements();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			loyalty_forget_touched();
 			loyalty_forget_locks();
+			loyalty_forget_announcements();
 			loyalty_store_reset();
 			loyalty_config_drop_pins(0);
 			(void) loyalty_planner_scope(true);
@@ -53,10 +57,14 @@ end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
 		loyalty_touched_subabort(GetCurrentTransactionNestLevel());
+		loyalty_announcements_subabort(GetCurrentTransactionNestLevel());
 		loyalty_config_drop_pins(GetCurrentTransactionNestLevel());
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
 		loyalty_touched_subcommit(GetCurrentTransactionNestLevel());
+		loyalty_announcements_subcommit(GetCurrentTransactionNestLevel());
+	}
 }
 
 void

@@ -25,7 +25,7 @@ typedef struct LoyaltyIdentity
 } LoyaltyIdentity;
 
 /* a statement of the engine's own, prepared once per backend */
-#define LOYALTY_MAX_PARAMS 28
+#define LOYALTY_MAX_PARAMS 32
 typedef struct LoyaltyPlan
 {
 	const char *sql;
@@ -46,6 +46,7 @@ extern void loyalty_resume(const LoyaltyIdentity *save);
 extern int	loyalty_pin_settings(const char *search_path, const char *time_zone);
 extern void loyalty_pin_parser(void);
 extern void loyalty_pin_planner(void);
+extern void loyalty_pin_queue_planner(void);
 extern bool loyalty_planner_scope(bool pinned);
 extern void loyalty_unpin_settings(int nestlevel);
 extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo);

@@ -222,6 +222,20 @@ loyalty_pin_planner(void)
 }
 
 /*
+ * On top of that, keep to indexes where the number of rows that wait changes
+ * between nothing and millions: walk in their order, and join row by row.
+ */
+void
+loyalty_pin_queue_planner(void)
+{
+	loyalty_pin_planner();
+	pin("enable_sort", "off");
+	pin("enable_bitmapscan", "off");
+	pin("enable_hashjoin", "off");
+	pin("enable_mergejoin", "off");
+}
+
+/*
  * Begin (false) or leave (the value it returned) a subtransaction in which the
  * first statement pins the planner's settings; its end unpins them.
  */

@@ -78,6 +78,8 @@ typedef struct LoyaltyFacts
 	/* for the conditions of rules, not kept */
 	bool		has_birthday;
 	DateADT		birthday;
+	bool		has_usable_from;	/* the source maps it, and knows it */
+	DateADT		usable_from;
 	Jsonb	   *attributes;		/* of the member */
 	LoyaltyEvent *event;		/* NULL for an ERP's document */
 	Datum	   *invoice;		/* columns that rules read, see LoyaltyRuleBook.invoice */
@@ -122,10 +124,14 @@ typedef struct LoyaltyClaim
 } LoyaltyClaim;
 
 /* read.c */
+extern LoyaltyFacts *loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls);
 extern void loyalty_read_headers(LoyaltyDocument **docs, int n, bool again);
 extern void loyalty_read_lines(LoyaltyDocument **docs, int n);
 extern void loyalty_finish_facts(LoyaltyDocument *doc);
 extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n);
+
+/* basket.c */
+extern LoyaltyFacts *loyalty_facts_of_row(LoyaltySource *source, Jsonb *row);
 
 /* SQL: has the member a sale of which something is left? */
 #define LOYALTY_HAS_BOUGHT(member) \

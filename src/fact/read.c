@@ -62,8 +62,8 @@ keep_columns(LoyaltyRuleBook *book, LoyaltySpace space, Datum *values, bool *nul
 /*
  * Facts from the columns of LoyaltyFactColumn; NULL if not in scope.
  */
-static LoyaltyFacts *
-make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
+LoyaltyFacts *
+loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 {
 	LoyaltyProgram *program = source->program;
 	LoyaltyFacts *facts;
@@ -95,6 +95,8 @@ make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls)
 
 	facts->has_birthday = !nulls[FACT_BIRTHDAY];
 	facts->birthday = facts->has_birthday ? DatumGetDateADT(values[FACT_BIRTHDAY]) : 0;
+	facts->has_usable_from = !nulls[FACT_USABLE_FROM];
+	facts->usable_from = facts->has_usable_from ? DatumGetDateADT(values[FACT_USABLE_FROM]) : 0;
 	if (!nulls[FACT_ATTRIBUTES])
 		facts->attributes = DatumGetJsonbPCopy(values[FACT_ATTRIBUTES]);
 
@@ -285,7 +287,7 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 			ereport(ERROR,
 					(errcode(ERRCODE_CARDINALITY_VIOLATION),
 					 errmsg("key \"%s\" of source \"%s\" is not unique", key, source->name)));
-		doc->facts = make_facts(source, key, values, nulls);
+		doc->facts = loyalty_make_facts(source, key, values, nulls);
 		/* not posted, as far as we see; who posts it meets us at this lock */
 		if (doc->facts == NULL && doc->line_only)
 			doc->old_member = member_of(source, values, nulls);
@@ -356,7 +358,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
 			values = loyalty_map_facts(map, doc->row, 0, 0, &nulls);
 			loyalty_resume(&save);
-			doc->facts = make_facts(doc->source, doc->key, values, nulls);
+			doc->facts = loyalty_make_facts(doc->source, doc->key, values, nulls);
 		}
 		else
 			missing[nmissing++] = doc;

@@ -191,6 +191,11 @@ typedef struct Quote
 	char	   *program;
 	char	   *customer;
 	Jsonb	   *rules;			/* proposed, NULL for none */
+	char	   *source;			/* and the row of its header, NULL for none */
+	Jsonb	   *invoice;
+	bool		has_amount;
+	bool		has_at;
+	LoyaltyFacts *facts;
 	LoyaltyPart *part;
 	LoyaltyLine *lines;
 	int			nlines;
@@ -201,14 +206,16 @@ typedef struct Quote
  * SPI is connected.
  */
 static List *
-rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltyMember *member, LoyaltyTier *tier)
+rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, LoyaltyMember *member, LoyaltyTier *tier)
 {
 	LoyaltyPart *part = quote->part;
 	LoyaltyBatch batch = {0};
 	LoyaltyFigures figures = {0};
-	LoyaltyFacts facts = {0};
+	LoyaltyFacts *facts = quote->facts;
 	LoyaltyClaim claim = {0};
-	LoyaltyQuestion q = {NULL, "", &facts, &claim, quote->customer, tier, part->date, &figures};
+	LoyaltyRuleBook *book = source != NULL ? loyalty_source_book(source) :
+		loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid);
+	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures};
 	List	   *matches;
 	ListCell   *lc;
 
@@ -220,13 +227,13 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltyMember *member, Lo
 		if (program->keeps_history)
 			figures = loyalty_history_figures(&batch, member, part);
 	}
-	facts.at = part->at;
-	facts.date = part->date;
+	facts->at = part->at;
+	facts->date = part->date;
 	claim.gross = part->gross;
 	claim.paid = part->paid;
 	claim.lines = quote->lines;
 	claim.nlines = quote->nlines;
-	matches = loyalty_match_rules(loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid), &q, NIL, 0);
+	matches = loyalty_match_rules(book, &q, NIL, 0);
 	foreach(lc, matches)
 	{
 		LoyaltyMatch *match = lfirst(lc);
@@ -242,6 +249,34 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltyMember *member, Lo
 	return matches;
 }
 
+/*
+ * What the row of the invoice says, as far as the caller does not.
+ */
+static LoyaltySource *
+read_invoice(Quote *quote, LoyaltyProgram *program)
+{
+	LoyaltyPart *part = quote->part;
+	LoyaltySource *source = loyalty_source_by_name(quote->source);
+
+	if (source->program != program || source->of_events)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_UNKNOWN),
+				 errmsg("programme \"%s\" has no source \"%s\"", program->name, quote->source),
+				 errhint("loyalty.status() lists the sources.")));
+	quote->facts = loyalty_facts_of_row(source, quote->invoice);
+	if (quote->customer == NULL)
+		quote->customer = quote->facts->customer;
+	if (!quote->has_amount && quote->nlines == 0)
+		part->gross = quote->facts->gross;
+	if (loyalty_num_sign(part->paid) == 0)
+		part->paid = quote->facts->paid;
+	if (!quote->has_at)
+		part->at = quote->facts->at;
+	part->company = quote->facts->company;
+	part->channel = quote->facts->channel;
+	return source;
+}
+
 static void
 quote(void *arg)
 {
@@ -249,6 +284,7 @@ quote(void *arg)
 	LoyaltyPart *part = quote->part;
 	LoyaltyProgram *program;
 	LoyaltyMember *member = NULL;
+	LoyaltySource *source = NULL;
 	LoyaltyIdentity save;
 	LoyaltyTier *tier;
 	Numeric		reach;
@@ -258,9 +294,16 @@ quote(void *arg)
 		loyalty_propose_rules(quote->program, quote->rules);
 	loyalty_config_pin();
 	program = loyalty_program_by_name(quote->program);
-	part->date = loyalty_program_date(program, part->at);
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
+	quote->facts = palloc0(sizeof(LoyaltyFacts));
+	if (quote->source != NULL)
+		source = read_invoice(quote, program);
+	if (loyalty_num_sign(part->gross) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the amount of a basket cannot be below 0")));
+	part->date = loyalty_program_date(program, part->at);
 	if (quote->customer != NULL)
 		member = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, quote->customer)));
 	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
@@ -270,7 +313,7 @@ quote(void *arg)
 	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
 	part->matched = true;
 	if (part->date >= program->valid_from && part->date <= program->valid_to)
-		part->match_list = rules_of_basket(quote, program, member, tier);
+		part->match_list = rules_of_basket(quote, program, source, member, tier);
 	SPI_finish();
 	loyalty_resume(&save);
 
@@ -289,11 +332,13 @@ quote(void *arg)
 }
 
 /*
- * quote_earn(program, customer, amount, lines, paid_by_points, at, rules)
+ * quote_earn(program, customer, amount, lines, paid_by_points, at, rules,
+ *			  source, invoice)
  *	-> setof (step, rule, line, calculation, points)
  *
  * amount NULL: the lines' sum.  customer NULL, or no member yet: as a new one.
- * rules: see propose_rules(); NULL for those in force.
+ * rules: see propose_rules(); NULL for those in force.  source and invoice: the
+ * row of the header, from which the mapping reads what is not said otherwise.
  */
 Datum
 loyalty_quote_earn(PG_FUNCTION_ARGS)
@@ -309,6 +354,13 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 	q.program = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	q.customer = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	q.rules = PG_ARGISNULL(6) ? NULL : PG_GETARG_JSONB_P_COPY(6);
+	q.source = PG_ARGISNULL(7) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(7));
+	q.invoice = PG_ARGISNULL(8) ? NULL : PG_GETARG_JSONB_P_COPY(8);
+	if ((q.source == NULL) != (q.invoice == NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source and invoice go together"),
+				 errhint("invoice is a row of the source's table, as a JSON object.")));
 	q.part = loyalty_new_part(0, "", 0, 0, "");
 	if (!PG_ARGISNULL(3))
 	{
@@ -326,10 +378,8 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 				q.part->gross = loyalty_num_add(q.part->gross, q.lines[i].amount);
 	if (!PG_ARGISNULL(4))
 		q.part->paid = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(4)), "paid_by_points");
-	if (loyalty_num_sign(q.part->gross) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the amount of a basket cannot be below 0")));
+	q.has_amount = !PG_ARGISNULL(2);
+	q.has_at = !PG_ARGISNULL(5);
 	q.part->at = PG_ARGISNULL(5) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
 
 	if (q.rules == NULL)

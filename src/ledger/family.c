@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/date.h"
 
 #include "errors.h"
 #include "ledger/ledger.h"
@@ -347,11 +348,13 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
 	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
 	Numeric		paid = claim->paid;
+	DateADT		usable_from;
 	bool		same;
 
 	/* a sale that says nothing of points was paid with what was redeemed for it */
 	if (!is_return && loyalty_num_sign(paid) == 0)
 		paid = loyalty_redeemed_value(redemptions);
+	usable_from = is_return ? DATEVAL_NOBEGIN : loyalty_usable_from(doc->source, facts);
 	same = part->stored && part->state == state && part->is_return == is_return &&
 		part->at == facts->at && same_text(part->company, facts->company) &&
 		same_text(part->channel, facts->channel) &&
@@ -367,6 +370,13 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		part->seen = seen;
 		part->nseen = nseen;
 		part->dirty |= seen_otherwise;
+	}
+	/* the days a programme lets points wait are those it had when they were booked */
+	if (part->usable_from != usable_from && (!same || doc->source->items[ITEM_USABLE_FROM] != NULL))
+	{
+		part->rescheduled = part->stored;
+		part->usable_from = usable_from;
+		part->dirty = true;
 	}
 	if (same)
 		return;

@@ -52,6 +52,7 @@ typedef struct LoyaltyPart
 	bool		has_raw;
 	LoyaltyRational raw;
 	int64		last_seq;		/* 0 for none */
+	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
@@ -62,6 +63,7 @@ typedef struct LoyaltyPart
 	bool		is_decided;		/* due is known, but not posted yet */
 	Points		due;
 	struct LoyaltyPart *sale;	/* that it returns, for posting */
+	bool		rescheduled;	/* its points can be spent from another day than booked */
 	bool		draws;			/* paid_by_points is new or changed: draw the points */
 } LoyaltyPart;
 
@@ -259,7 +261,10 @@ typedef struct LoyaltyLot
 	DateADT		expires_on;
 	Points		points;
 	Points		remaining;
+	Points		expired;		/* that are gone, if nothing concerns them */
+	DateADT		usable_from;	/* DATEVAL_NOBEGIN: at once */
 	Points		moved;			/* by the entry in hand */
+	Points		recalled;		/* of those expired, for the entry in hand */
 	bool		is_new;
 } LoyaltyLot;
 
@@ -268,8 +273,10 @@ typedef struct LoyaltyPosting
 {
 	LoyaltyMember *member;
 	int64		seq;			/* of the entry */
-	DateADT		today;			/* decides which lots are valid */
+	DateADT		today;			/* of the entry, decides which lots are valid */
+	TimestampTz at;
 	List	   *lots;			/* of LoyaltyLot * */
+	LoyaltyLot *own;			/* that the entry makes, NULL for none */
 	struct lot_hash *index;		/* by seq, once there are many */
 	bool		has_expired;	/* points were to go back to an expired lot */
 	bool		stored;			/* the member's lots are all in their table */
@@ -287,22 +294,44 @@ typedef struct LoyaltyEntry
 	const char *key;			/* of the call that caused it, NULL for documents */
 } LoyaltyEntry;
 
-#define LOYALTY_ENTRY_NATTS 11
+#define LOYALTY_ENTRY_NATTS 12
 
-extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
+extern void loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz at);
 extern void loyalty_posting_lots(LoyaltyPosting *p);
-extern void loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now);
+extern void loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz at);
 extern bool loyalty_usable(LoyaltyLot *lot, DateADT today);
 extern LoyaltyLot *loyalty_find_lot(LoyaltyPosting *p, int64 seq);
 extern List *loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n);
-extern LoyaltyLot *loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, Points points);
+extern LoyaltyLot *loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, DateADT usable_from, Points points);
+extern void loyalty_new_debt(LoyaltyPosting *p, Points points);
 extern void loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points);
 extern Points loyalty_draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need);
 extern void loyalty_repay(LoyaltyPosting *p);
 extern Points loyalty_spend(LoyaltyPosting *p, Points need);
+extern Points loyalty_take(LoyaltyPosting *p, Points need);
 extern void loyalty_draw_all(LoyaltyPosting *p);
 extern Points loyalty_forgive(LoyaltyPosting *p);
 extern void loyalty_store_lots(LoyaltyMember **members, int n);
+
+/* term.c */
+
+/* points that are valid through the same day */
+typedef struct LoyaltyTerm
+{
+	DateADT		expires_on;
+	Points		points;
+} LoyaltyTerm;
+
+extern int	loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms);
+extern DateADT loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts);
+extern void loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part);
+
+/* lapse.c */
+extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);
+extern void loyalty_lapse(LoyaltyMember *member);
+extern void loyalty_redate_lots(LoyaltyMember *member, int64 *seqs, Datum *dates, int n, const char *kind,
+								const char *key, TimestampTz at, TimestampTz now);
+extern void loyalty_note_activity(LoyaltyMember *member, LoyaltyEntry *entry, TimestampTz now);
 
 /* entries of a member that may be without a stored lot; then it is time */
 #define LOYALTY_LOTS_TAIL 64
@@ -343,12 +372,17 @@ extern void loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at
 extern char *loyalty_merge_key(int64 member_id);
 
 /* store.c */
+
+/* columns of loyalty.message */
+#define LOYALTY_MESSAGE_NATTS 14
+
 typedef enum LoyaltyTable
 {
 	TABLE_DOCUMENT,
 	TABLE_ENTRY,
 	TABLE_LOT,
 	TABLE_ALLOCATION,
+	TABLE_MESSAGE,
 	LOYALTY_NTABLES
 } LoyaltyTable;
 

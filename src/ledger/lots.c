@@ -7,9 +7,16 @@
  * it needs in hand, moves points among them, and has them written together
  * with the entry.  The member is locked all the time.
  *
- * Points can be spent while their lot is usable: through the last day of its
- * validity.  loyalty_usable() and the start of the scan in draw_from() are the
- * two places that say so.
+ * Points can be spent while their lot is usable: from the day it says through
+ * the last day of its validity, as seen from the day of the entry, which may
+ * be long past when it is booked.  loyalty_usable() and the scans in
+ * draw_from() are the places that say so.
+ *
+ * What is left of a lot when it expires is gone, whether or not upkeep has
+ * written that down.  An entry that concerns those points all the same (it
+ * happened before, or takes back what the lot's own document earned) recalls
+ * them: an entry of kind expire, above 0, undoes what was written down, so that
+ * the result is the same as if it had not been.
  */
 #include "postgres.h"
 
@@ -45,10 +52,14 @@ typedef struct LotSlot
 #define FIRST_LOTS 4
 #define MORE_LOTS 256
 
-/* an entry knows the day its lot expires, so the lot is found by its whole key */
+#define LOT_COLUMNS "l.seq, l.expires_on, l.points, l.remaining, l.usable_from, l.expired"
+
+/* an entry, or the last change, knows the day the lot expires: it is found by its whole key */
 static LoyaltyPlan plan_lots = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
-	" (SELECT x.expires_on FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e CROSS JOIN LATERAL"
+	.sql = "SELECT " LOT_COLUMNS " FROM pg_catalog.unnest($2) AS k (seq) CROSS JOIN LATERAL"
+	" (SELECT COALESCE((SELECT c.expires_on FROM loyalty.lot_change c WHERE c.member_id = $1 AND c.lot_seq = k.seq"
+	" ORDER BY c.n DESC LIMIT 1), x.expires_on) AS expires_on"
+	" FROM loyalty.entry x WHERE x.member_id = $1 AND x.seq = k.seq OFFSET 0) e CROSS JOIN LATERAL"
 	" (SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq"
 	" UNION ALL"
 	" SELECT * FROM loyalty.stored_lot x WHERE x.member_id = $1 AND NOT x.is_open AND x.expires_on = e.expires_on AND x.seq = k.seq) l"
@@ -57,93 +68,33 @@ static LoyaltyPlan plan_lots = {
 };
 
 static LoyaltyPlan plan_open_lots = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
+	.sql = "SELECT " LOT_COLUMNS " FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND (l.expires_on, l.seq) > ($2, $3)"
 	" ORDER BY l.expires_on, l.seq LIMIT $4",
 	.nparams = 4, .types = {INT8OID, DATEOID, INT8OID, INT8OID}
 };
 
+/* the same, and those whose expiry is written down: for entries that happened before */
+static LoyaltyPlan plan_past_lots = {
+	.sql = "SELECT " LOT_COLUMNS " FROM loyalty.stored_lot l"
+	" WHERE l.member_id = $1 AND (l.is_open OR l.expired > 0) AND (l.expires_on, l.seq) > ($2, $3)"
+	" ORDER BY l.expires_on, l.seq LIMIT $4",
+	.nparams = 4, .types = {INT8OID, DATEOID, INT8OID, INT8OID}
+};
+
+/* what can be spent later only, the latest first */
+static LoyaltyPlan plan_later_lots = {
+	.sql = "SELECT " LOT_COLUMNS " FROM loyalty.stored_lot l"
+	" WHERE l.member_id = $1 AND (l.is_open OR l.expired > 0) AND l.usable_from > $2 AND l.expires_on >= $2"
+	" ORDER BY l.usable_from DESC, l.expires_on DESC, l.seq DESC",
+	.nparams = 2, .types = {INT8OID, DATEOID}
+};
+
 static LoyaltyPlan plan_debts = {
-	.sql = "SELECT l.seq, l.expires_on, l.points, l.remaining FROM loyalty.stored_lot l"
+	.sql = "SELECT " LOT_COLUMNS " FROM loyalty.stored_lot l"
 	" WHERE l.member_id = $1 AND l.is_open AND l.remaining < 0 ORDER BY l.seq",
 	.nparams = 1, .types = {INT8OID}
 };
-
-static LoyaltyPlan plan_update_lot = {
-	.sql = "UPDATE loyalty.stored_lot SET remaining = $5, is_open = $5 <> 0"
-	" WHERE member_id = $1 AND is_open = $2 AND expires_on = $3 AND seq = $4",
-	.nparams = 5, .types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID}
-};
-
-static LoyaltyPlan plan_store_lots = {
-	.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
-	" SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (member_id, through) CROSS JOIN LATERAL"
-	" (SELECT * FROM loyalty.entry x WHERE x.member_id = k.member_id AND x.seq > k.through"
-	" AND x.expires_on IS NOT NULL OFFSET 0) e",
-	.nparams = 2, .types = {INT8ARRAYOID, INT8ARRAYOID}
-};
-
-/*
- * Store the lots of members' entries that have none yet.  Their entries have
- * been flushed.
- */
-void
-loyalty_store_lots(LoyaltyMember **members, int n)
-{
-	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
-	int64	   *through = palloc(sizeof(int64) * Max(n, 1));
-	Datum		values[2];
-
-	if (n == 0)
-		return;
-	for (int i = 0; i < n; i++)
-	{
-		ids[i] = members[i]->id;
-		through[i] = members[i]->lots_through;
-		members[i]->lots_through = members[i]->last_seq;
-		members[i]->dirty = true;
-	}
-	values[0] = loyalty_int8_array(ids, n);
-	values[1] = loyalty_int8_array(through, n);
-	(void) loyalty_write(&plan_store_lots, values, NULL);
-}
-
-/*
- * Begin an entry of a member: nothing is in hand yet.  now decides which lots
- * are still valid.  As it is, the entry can only make a lot; for all else see
- * loyalty_posting_lots().
- */
-void
-loyalty_posting_begin(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
-{
-	memset(p, 0, sizeof(LoyaltyPosting));
-	p->member = member;
-	p->seq = member->last_seq + 1;
-	p->today = loyalty_program_date(member->program, now);
-}
-
-/*
- * Lots are read from their table: it must know what we know.
- */
-void
-loyalty_posting_lots(LoyaltyPosting *p)
-{
-	loyalty_store_flush();
-	if (p->member->lots_through < p->member->last_seq)
-		loyalty_store_lots(&p->member, 1);
-	p->stored = true;
-}
-
-/*
- * Begin an entry that moves points among lots.
- */
-void
-loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
-{
-	loyalty_posting_begin(p, member, now);
-	loyalty_posting_lots(p);
-}
 
 /*
  * Can what is left in the lot be spent on that day?
@@ -151,7 +102,7 @@ loyalty_posting_open(LoyaltyPosting *p, LoyaltyMember *member, TimestampTz now)
 bool
 loyalty_usable(LoyaltyLot *lot, DateADT today)
 {
-	return lot->remaining > 0 && lot->expires_on >= today;
+	return lot->remaining + lot->expired > 0 && lot->expires_on >= today && lot->usable_from <= today;
 }
 
 /*
@@ -210,6 +161,10 @@ take_lots(LoyaltyPosting *p, uint64 rows)
 			lot->expires_on = DatumGetDateADT(loyalty_spi_datum(i, 2, &isnull));
 			lot->points = loyalty_points_from_datum(loyalty_spi_datum(i, 3, &isnull));
 			lot->remaining = loyalty_points_from_datum(loyalty_spi_datum(i, 4, &isnull));
+			lot->usable_from = DatumGetDateADT(loyalty_spi_datum(i, 5, &isnull));
+			if (isnull)
+				lot->usable_from = DATEVAL_NOBEGIN;
+			lot->expired = loyalty_points_from_datum(loyalty_spi_datum(i, 6, &isnull));
 			add_lot(p, lot);
 		}
 		taken = lappend(taken, lot);
@@ -233,22 +188,44 @@ loyalty_lots_of(LoyaltyPosting *p, int64 *seqs, int n)
 	return take_lots(p, loyalty_run(&plan_lots, values, NULL));
 }
 
+/* what the member's row says of all lots says so of this one, too */
+static void
+bound(LoyaltyMember *member, LoyaltyLot *lot)
+{
+	if (lot->points < 0)
+		return;
+	member->next_expiry = Min(member->next_expiry, lot->expires_on);
+	member->usable_from = Max(member->usable_from, lot->usable_from);
+}
+
 /*
  * The lot that the entry makes; points below zero are a debt.
  */
 LoyaltyLot *
-loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, Points points)
+loyalty_new_lot(LoyaltyPosting *p, DateADT expires_on, DateADT usable_from, Points points)
 {
 	LoyaltyLot *lot = palloc0(sizeof(LoyaltyLot));
 
 	lot->seq = p->seq;
 	lot->expires_on = expires_on;
+	lot->usable_from = usable_from;
 	lot->points = lot->remaining = points;
 	lot->is_new = true;
 	add_lot(p, lot);
+	p->own = lot;
+	bound(p->member, lot);
 	if (points < 0)
 		p->member->debt -= points;
 	return lot;
+}
+
+/*
+ * The entry takes points that are not there.
+ */
+void
+loyalty_new_debt(LoyaltyPosting *p, Points points)
+{
+	(void) loyalty_new_lot(p, DATEVAL_NOEND, DATEVAL_NOBEGIN, -points);
 }
 
 void
@@ -258,10 +235,12 @@ loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points)
 		p->member->debt -= points;
 	lot->remaining += points;
 	lot->moved += points;
+	if (points > 0)
+		bound(p->member, lot);
 }
 
 /*
- * What came in repays what is owed.
+ * What came in repays what is owed, whether or not it can be spent yet.
  */
 void
 loyalty_repay(LoyaltyPosting *p)
@@ -283,7 +262,7 @@ loyalty_repay(LoyaltyPosting *p)
 			LoyaltyLot *lot = lfirst(lc2);
 			Points		part_of = Min(-debt->remaining, lot->remaining);
 
-			if (part_of > 0 && loyalty_usable(lot, p->today))
+			if (part_of > 0 && lot->expires_on >= p->today)
 			{
 				loyalty_move(p, debt, part_of);
 				loyalty_move(p, lot, -part_of);
@@ -293,15 +272,24 @@ loyalty_repay(LoyaltyPosting *p)
 }
 
 /*
- * Draw from a lot what is there.  Returns what is still needed.
+ * Draw from a lot what is there, or was when it expired.  Returns what is
+ * still needed.
  */
 Points
 loyalty_draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need)
 {
-	Points		part_of = Min(need, lot->remaining);
+	Points		part_of = Min(need, lot->remaining + lot->expired);
 
 	if (part_of <= 0)
 		return need;
+	if (part_of > lot->remaining)
+	{
+		Points		recalled = part_of - lot->remaining;
+
+		lot->expired -= recalled;
+		lot->recalled += recalled;
+		lot->remaining += recalled;
+	}
 	loyalty_move(p, lot, -part_of);
 	return need - part_of;
 }
@@ -317,6 +305,7 @@ draw_from(LoyaltyPosting *p, DateADT day, Points need)
 	DateADT		expires_on = DATE_IS_NOBEGIN(day) ? day : day - 1;
 	int64		seq = PG_INT64_MAX;
 	int64		limit = FIRST_LOTS;
+	LoyaltyPlan *plan = day > p->member->expired_through ? &plan_open_lots : &plan_past_lots;
 	ListCell   *lc;
 
 	while (need > 0)
@@ -328,12 +317,12 @@ draw_from(LoyaltyPosting *p, DateADT day, Points need)
 		values[1] = DateADTGetDatum(expires_on);
 		values[2] = Int64GetDatum(seq);
 		values[3] = Int64GetDatum(limit);
-		open = take_lots(p, loyalty_run(&plan_open_lots, values, NULL));
+		open = take_lots(p, loyalty_run(plan, values, NULL));
 		foreach(lc, open)
 		{
 			LoyaltyLot *lot = lfirst(lc);
 
-			if (need > 0 && loyalty_usable(lot, day))
+			if (need > 0 && (DATE_IS_NOBEGIN(day) || loyalty_usable(lot, day)))
 				need = loyalty_draw(p, lot, need);
 			expires_on = lot->expires_on;
 			seq = lot->seq;
@@ -353,6 +342,27 @@ Points
 loyalty_spend(LoyaltyPosting *p, Points need)
 {
 	return draw_from(p, p->today, need);
+}
+
+/*
+ * Draw as taking back does: first what cannot be spent yet.  Returns what is
+ * not there.
+ */
+Points
+loyalty_take(LoyaltyPosting *p, Points need)
+{
+	ListCell   *lc;
+
+	if (need > 0 && p->member->usable_from > p->today)
+	{
+		Datum		values[2];
+
+		values[0] = Int64GetDatum(p->member->id);
+		values[1] = DateADTGetDatum(p->today);
+		foreach(lc, take_lots(p, loyalty_run(&plan_later_lots, values, NULL)))
+			need = loyalty_draw(p, lfirst(lc), need);
+	}
+	return loyalty_spend(p, need);
 }
 
 /*
@@ -383,101 +393,4 @@ loyalty_forgive(LoyaltyPosting *p)
 		loyalty_move(p, debt, -debt->remaining);
 	}
 	return sum;
-}
-
-static void
-store_lot(LoyaltyMember *member, LoyaltyLot *lot)
-{
-	Datum		values[6];
-	bool		nulls[6] = {false};
-
-	values[0] = Int64GetDatum(member->id);
-	values[1] = BoolGetDatum(lot->remaining != 0);
-	values[2] = DateADTGetDatum(lot->expires_on);
-	values[3] = Int64GetDatum(lot->seq);
-	values[4] = PointsGetDatum(lot->points);
-	values[5] = PointsGetDatum(lot->remaining);
-	loyalty_store_row(TABLE_LOT, values, nulls);
-}
-
-/*
- * Write the lots in hand that the entry moved.  A new one is the entry itself
- * where nothing needs its row yet.
- */
-static void
-write_lots(LoyaltyPosting *p)
-{
-	ListCell   *lc;
-
-	foreach(lc, p->lots)
-	{
-		LoyaltyLot *lot = lfirst(lc);
-
-		if (lot->is_new && p->stored)
-			store_lot(p->member, lot);
-		else if (lot->moved != 0)
-		{
-			Datum		values[5];
-
-			values[0] = Int64GetDatum(p->member->id);
-			values[1] = BoolGetDatum(lot->remaining - lot->moved != 0);
-			values[2] = DateADTGetDatum(lot->expires_on);
-			values[3] = Int64GetDatum(lot->seq);
-			values[4] = PointsGetDatum(lot->remaining);
-			if (loyalty_write(&plan_update_lot, values, NULL) != 1)
-				elog(ERROR, "lot " INT64_FORMAT " of member " INT64_FORMAT " vanished", lot->seq, p->member->id);
-		}
-		if (lot->moved != 0)
-		{
-			Datum		values[4];
-			bool		nulls[4] = {false};
-
-			values[0] = Int64GetDatum(p->member->id);
-			values[1] = Int64GetDatum(p->seq);
-			values[2] = Int64GetDatum(lot->seq);
-			values[3] = PointsGetDatum(lot->moved);
-			loyalty_store_row(TABLE_ALLOCATION, values, nulls);
-		}
-	}
-}
-
-static void
-store_entry(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
-{
-	Datum		values[LOYALTY_ENTRY_NATTS];
-	bool		nulls[LOYALTY_ENTRY_NATTS] = {false};
-	LoyaltyLot *own = loyalty_find_lot(p, p->seq);
-
-	values[0] = Int64GetDatum(p->member->id);
-	values[1] = Int64GetDatum(p->seq);
-	values[2] = CStringGetTextDatum(entry->kind);
-	values[3] = PointsGetDatum(entry->points);
-	values[4] = TimestampTzGetDatum(entry->at);
-	values[5] = TimestampTzGetDatum(now);
-	nulls[6] = own == NULL;
-	values[6] = DateADTGetDatum(own == NULL ? 0 : own->expires_on);
-	nulls[7] = entry->source_id == 0;
-	values[7] = Int32GetDatum(entry->source_id);
-	nulls[8] = entry->doc_key == NULL;
-	values[8] = entry->doc_key == NULL ? (Datum) 0 : CStringGetTextDatum(entry->doc_key);
-	nulls[9] = entry->prev_seq == 0;
-	values[9] = Int64GetDatum(entry->prev_seq);
-	nulls[10] = entry->key == NULL;
-	values[10] = entry->key == NULL ? (Datum) 0 : CStringGetTextDatum(entry->key);
-	loyalty_store_row(TABLE_ENTRY, values, nulls);
-}
-
-/*
- * The entry is complete: collect its rows, count it for the member.
- */
-void
-loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
-{
-	write_lots(p);
-	store_entry(p, entry, now);
-	p->member->last_seq = p->seq;
-	if (p->stored)
-		p->member->lots_through = p->seq;
-	p->member->balance += entry->points;
-	p->member->dirty = true;
 }

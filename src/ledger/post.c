@@ -17,7 +17,8 @@
 
 /*
  * Take points: first from what the document itself (and the sale it returns)
- * earned, then as spending does.  Returns what is not there.
+ * earned, expired or not, then what cannot be spent yet, then as spending
+ * does.  Returns what is not there.
  */
 static Points
 take(LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points need)
@@ -30,20 +31,98 @@ take(LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points need)
 	heads[1] = root != NULL && root->member_id == p->member->id ? root->last_seq : 0;
 	chain = loyalty_chain(p, heads, 2, &nchain);
 	need = loyalty_draw_own(p, chain, nchain, need);
-	return loyalty_spend(p, need);
+	return loyalty_take(p, need);
+}
+
+static const char *
+kind_of(LoyaltyPart *part, bool earns)
+{
+	if (part->is_return)
+		return "return";
+	return !earns || part->last_seq != 0 ? "correction" : part->is_event ? "event" : "earn";
+}
+
+/* the entry in hand moves so many points of the part */
+static void
+post_entry(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, const char *kind, Points points)
+{
+	LoyaltyEntry entry = {0};
+
+	entry.kind = kind;
+	entry.points = points;
+	entry.at = part->at;
+	entry.source_id = part->source_id;
+	entry.doc_key = part->key;
+	entry.prev_seq = part->last_seq;
+	loyalty_posting_end(p, &entry, batch->now);
+	part->points += points;
+	part->last_seq = p->seq;
+	part->dirty = true;
 }
 
 /*
- * Give points back to where this part's earlier entries took them from.
- * Returns what found no place.
+ * Points come in.  They go back to where this part's earlier entries took them
+ * from; the rest makes lots, one for each day on which some of it expires, and
+ * each lot needs an entry.
  */
-static Points
-give_back(LoyaltyPosting *p, LoyaltyPart *part, Points points)
+static void
+gain(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
 {
-	int			nchain;
-	int64	   *chain = loyalty_chain(p, &part->last_seq, 1, &nchain);
+	LoyaltyTerm *terms;
+	int			n = loyalty_part_terms(p->member->program, part, &terms);
+	const char *kind = kind_of(part, true);
+	Points		rest = points;
+	int64	   *chain;
+	int			nchain = 0;
+	ListCell   *lc;
 
-	return loyalty_restore(p, chain, nchain, points, false);
+	if (part->last_seq != 0)
+	{
+		chain = loyalty_chain(p, &part->last_seq, 1, &nchain);
+		rest = loyalty_restore(p, chain, nchain, points, false);
+		foreach(lc, loyalty_lots_of(p, chain, nchain))
+			for (int i = 0; n > 1 && i < n; i++)
+				if (terms[i].expires_on == ((LoyaltyLot *) lfirst(lc))->expires_on)
+					terms[i].points -= Max(((LoyaltyLot *) lfirst(lc))->points, 0);
+	}
+	for (int i = 0; i < n && rest > 0; i++)
+	{
+		Points		share = i == n - 1 ? rest : Min(rest, terms[i].points);
+
+		if (share <= 0)
+			continue;
+		if (p->own != NULL)
+		{
+			loyalty_repay(p);
+			post_entry(batch, p, part, kind, points - rest);
+			points = rest;
+			loyalty_posting_open(p, p->member, part->at);
+		}
+		(void) loyalty_new_lot(p, terms[i].expires_on, part->is_return ? DATEVAL_NOBEGIN : part->usable_from, share);
+		rest -= share;
+	}
+	loyalty_repay(p);
+	post_entry(batch, p, part, kind, points);
+}
+
+/*
+ * Points are taken back.
+ */
+static void
+lose(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points points)
+{
+	Points		missing = take(p, part, root, points);
+
+	if (missing > 0 && (p->member->program->write_off || part->forgiving))
+	{
+		part->written_off += missing;
+		part->dirty = true;
+		points -= missing;
+	}
+	else if (missing > 0)
+		loyalty_new_debt(p, missing);
+	if (points > 0)
+		post_entry(batch, p, part, kind_of(part, false), -points);
 }
 
 /*
@@ -54,11 +133,10 @@ void
 loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyPart *root, Points due)
 {
 	Points		delta = due - (part->points - part->written_off);
-	const char *first = part->is_event ? "event" : "earn";
 	LoyaltyPosting p;
-	LoyaltyEntry entry = {0};
 
-	entry.kind = part->is_return ? "return" : part->last_seq == 0 && delta > 0 ? first : "correction";
+	if (part->rescheduled)
+		loyalty_reschedule(member, part);
 	if (delta > 0 && part->written_off > 0)
 	{
 		/* what was never taken need not be given back */
@@ -70,44 +148,11 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	}
 	if (delta == 0)
 		return;
-
-	loyalty_posting_begin(&p, member, batch->now);
-	if (delta > 0 && part->last_seq == 0 && member->debt == 0)
-		(void) loyalty_new_lot(&p, DATEVAL_NOEND, delta);
-	else
-	{
+	loyalty_posting_begin(&p, member, part->at);
+	if (delta < 0 || part->last_seq != 0 || member->debt != 0)
 		loyalty_posting_lots(&p);
-		if (delta > 0)
-		{
-			Points		rest = give_back(&p, part, delta);
-
-			if (rest > 0)
-				(void) loyalty_new_lot(&p, DATEVAL_NOEND, rest);
-			loyalty_repay(&p);
-		}
-		else
-		{
-			Points		missing = take(&p, part, root, -delta);
-
-			if (missing > 0 && (member->program->write_off || part->forgiving))
-			{
-				part->written_off += missing;
-				part->dirty = true;
-				delta += missing;
-				if (delta == 0)
-					return;
-			}
-			else if (missing > 0)
-				(void) loyalty_new_lot(&p, DATEVAL_NOEND, -missing);
-		}
-	}
-	entry.points = delta;
-	entry.at = part->at;
-	entry.source_id = part->source_id;
-	entry.doc_key = part->key;
-	entry.prev_seq = part->last_seq;
-	loyalty_posting_end(&p, &entry, batch->now);
-	part->points += delta;
-	part->last_seq = p.seq;
-	part->dirty = true;
+	if (delta > 0)
+		gain(batch, &p, part, delta);
+	else
+		lose(batch, &p, part, root, -delta);
 }

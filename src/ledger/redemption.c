@@ -271,7 +271,9 @@ draw(LoyaltyPosting *p, LoyaltyRedemption *r, Points need)
 
 	if (nchain > 0)
 		need = loyalty_draw_again(p, chain, nchain, need);
-	return loyalty_spend(p, need);
+	need = loyalty_spend(p, need);
+	/* who may owe points need not owe them beside some that he cannot spend yet */
+	return loyalty_take(p, need);
 }
 
 /*
@@ -279,7 +281,7 @@ draw(LoyaltyPosting *p, LoyaltyRedemption *r, Points need)
  * expired makes a new one, valid for the policy's days of grace.
  */
 static void
-give_back(LoyaltyPosting *p, LoyaltyRedemption *r, Points points)
+give_back(LoyaltyPosting *p, LoyaltyRedemption *r, Points points, TimestampTz now)
 {
 	LoyaltyPolicy *policy = p->member->program->policy;
 	int			nchain;
@@ -287,8 +289,10 @@ give_back(LoyaltyPosting *p, LoyaltyRedemption *r, Points points)
 	Points		rest = loyalty_restore(p, chain, nchain, points, true);
 
 	if (rest > 0)
-		(void) loyalty_new_lot(p, p->has_expired ? p->today + (policy != NULL ? policy->grace_days : GRACE_DAYS) :
-							   DATEVAL_NOEND, rest);
+		(void) loyalty_new_lot(p, p->has_expired ?
+							   Max(p->today, loyalty_program_date(p->member->program, now)) +
+							   (policy != NULL ? policy->grace_days : GRACE_DAYS) :
+							   loyalty_points_expire(p->member->program, NULL, NULL, p->today), DATEVAL_NOBEGIN, rest);
 	loyalty_repay(p);
 }
 
@@ -318,7 +322,7 @@ loyalty_book_redemption(LoyaltyMember *member, LoyaltyRedemption *r, Points poin
 	}
 	loyalty_posting_open(&p, member, at);
 	if (delta > 0)
-		give_back(&p, r, delta);
+		give_back(&p, r, delta, now);
 	else if (delta < 0)
 	{
 		Points		missing = draw(&p, r, -delta);
@@ -331,7 +335,7 @@ loyalty_book_redemption(LoyaltyMember *member, LoyaltyRedemption *r, Points poin
 			delta += missing;
 		}
 		else if (missing > 0)
-			(void) loyalty_new_lot(&p, DATEVAL_NOEND, -missing);
+			loyalty_new_debt(&p, missing);
 	}
 	if (delta != 0)
 	{

@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "ledger/ledger.h"
+#include "outbox/outbox.h"
 
 #define BATCH_ROWS 512
 
@@ -46,35 +47,43 @@ typedef struct RowBuffer
 } RowBuffer;
 
 static RowBuffer buffers[LOYALTY_NTABLES] = {
-	[TABLE_DOCUMENT] = {.name = "document", .natts = 28, .insert = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 29, .insert = {
 		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
 		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
-		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at)"
+		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at, usable_from)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)",
-		.nparams = 28,
+		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
+		.nparams = 29,
 		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
-		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID}
+		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID}
 	}},
 	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
-		" source_id, doc_key, prev_seq, key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		" source_id, doc_key, prev_seq, key, usable_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 		.nparams = LOYALTY_ENTRY_NATTS,
 		.types = {INT8OID, INT8OID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID, TEXTOID, INT8OID,
-		TEXTOID}
+		TEXTOID, DATEOID}
 	}},
-	[TABLE_LOT] = {.name = "stored_lot", .natts = 6, .insert = {
-		.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining)"
-		" VALUES ($1, $2, $3, $4, $5, $6)",
-		.nparams = 6,
-		.types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID, NUMERICOID}
+	[TABLE_LOT] = {.name = "stored_lot", .natts = 8, .insert = {
+		.sql = "INSERT INTO loyalty.stored_lot (member_id, is_open, expires_on, seq, points, remaining, usable_from, expired)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		.nparams = 8,
+		.types = {INT8OID, BOOLOID, DATEOID, INT8OID, NUMERICOID, NUMERICOID, DATEOID, NUMERICOID}
 	}},
 	[TABLE_ALLOCATION] = {.name = "allocation", .natts = 4, .insert = {
 		.sql = "INSERT INTO loyalty.allocation (member_id, entry_seq, lot_seq, points) VALUES ($1, $2, $3, $4)",
 		.nparams = 4,
 		.types = {INT8OID, INT8OID, INT8OID, NUMERICOID}
+	}},
+	[TABLE_MESSAGE] = {.name = "message", .natts = LOYALTY_MESSAGE_NATTS, .insert = {
+		.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at,"
+		" state, visible_at, attempts, consumer, fetched_at, closed_at, last_error)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+		.nparams = LOYALTY_MESSAGE_NATTS,
+		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
+		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
 	}},
 };
 
@@ -84,9 +93,10 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
-	" lots_through = $8, held = $9, merged_into = $10 WHERE member_id = $1",
+	" lots_through = $8, held = $9, merged_into = $10, next_expiry = $11, expired_through = $12, usable_from = $13,"
+	" lapses_on = $14 WHERE member_id = $1",
 	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
-	INT8OID, NUMERICOID, INT8OID}
+	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, DATEOID}
 };
 
 /*
@@ -100,6 +110,7 @@ loyalty_store_reset(void)
 		buffers[t].nrows = buffers[t].size = 0;
 		buffers[t].rows = NULL;
 	}
+	loyalty_forget_steps();
 }
 
 /*
@@ -401,10 +412,19 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	values[8] = PointsGetDatum(m->held);
 	values[9] = Int64GetDatum(m->merged_into);
 	nulls[9] = m->merged_into == 0;
+	values[10] = DateADTGetDatum(m->next_expiry);
+	nulls[10] = DATE_IS_NOEND(m->next_expiry);
+	values[11] = DateADTGetDatum(m->expired_through);
+	nulls[11] = DATE_IS_NOBEGIN(m->expired_through);
+	values[12] = DateADTGetDatum(m->usable_from);
+	nulls[12] = DATE_IS_NOBEGIN(m->usable_from);
+	values[13] = DateADTGetDatum(m->lapses_on);
+	nulls[13] = DATE_IS_NOEND(m->lapses_on);
 }
 
 /*
- * Write the figures of members, all of them locked by us.
+ * Write the figures of members, all of them locked by us, and what that tells
+ * them.
  */
 void
 loyalty_store_members(LoyaltyMember **members, int n)
@@ -415,6 +435,7 @@ loyalty_store_members(LoyaltyMember **members, int n)
 
 	if (n == 0)
 		return;
+	loyalty_tell_tiers(members, n);
 	rel = table_open(loyalty_relation("member"), RowExclusiveLock);
 	if (loyalty_is_plain(rel, LOYALTY_MEMBER_NATTS))
 	{
@@ -473,4 +494,6 @@ loyalty_store_members(LoyaltyMember **members, int n)
 	for (int i = 0; i < n; i++)
 		members[i]->dirty = false;
 	CommandCounterIncrement();
+	loyalty_tell_steps();
+	loyalty_store_flush();
 }

@@ -3,7 +3,7 @@
  *	  Points that go from one member to another and keep their expiry.
  *
  * The giver has one entry, the receiver one for each day on which some of
- * the points expire, because an entry makes one lot.  Both members are locked,
+ * the points expire or can be spent, because an entry makes one lot.  Both members are locked,
  * so it is both or nothing.
  */
 #include "postgres.h"
@@ -26,12 +26,12 @@ post(LoyaltyPosting *p, Points points, const char *key, TimestampTz at, Timestam
 
 /* the receiver's part: points that expire together */
 static void
-receive(LoyaltyMember *to, DateADT expires_on, Points points, const char *key, TimestampTz at, TimestampTz now)
+receive(LoyaltyMember *to, DateADT expires_on, DateADT usable_from, Points points, const char *key, TimestampTz at, TimestampTz now)
 {
 	LoyaltyPosting p;
 
 	loyalty_posting_open(&p, to, at);
-	(void) loyalty_new_lot(&p, expires_on, points);
+	(void) loyalty_new_lot(&p, expires_on, usable_from, points);
 	loyalty_repay(&p);
 	post(&p, points, key, at, now);
 }
@@ -45,6 +45,7 @@ hand_over(LoyaltyPosting *p, LoyaltyMember *to, const char *key, TimestampTz at,
 	ListCell   *lc;
 	Points		together = 0;
 	DateADT		expires_on = 0;
+	DateADT		usable_from = 0;
 
 	foreach(lc, lots)
 		sum -= ((LoyaltyLot *) lfirst(lc))->moved;
@@ -58,15 +59,16 @@ hand_over(LoyaltyPosting *p, LoyaltyMember *to, const char *key, TimestampTz at,
 
 		if (lot->moved == 0)
 			continue;
-		if (together > 0 && lot->expires_on != expires_on)
+		if (together > 0 && (lot->expires_on != expires_on || lot->usable_from != usable_from))
 		{
-			receive(to, expires_on, together, key, at, now);
+			receive(to, expires_on, usable_from, together, key, at, now);
 			together = 0;
 		}
 		expires_on = lot->expires_on;
+		usable_from = lot->usable_from;
 		together -= lot->moved;
 	}
-	receive(to, expires_on, together, key, at, now);
+	receive(to, expires_on, usable_from, together, key, at, now);
 }
 
 /*
@@ -107,9 +109,9 @@ loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampT
 
 		post(&p, debt, key, at, now);
 		loyalty_posting_open(&p, to, at);
-		missing = loyalty_spend(&p, debt);
+		missing = loyalty_take(&p, debt);
 		if (missing > 0)
-			(void) loyalty_new_lot(&p, DATEVAL_NOEND, -missing);
+			loyalty_new_debt(&p, missing);
 		post(&p, -debt, key, at, now);
 	}
 	if (loyalty_num_sign(from->qualifying) != 0)

@@ -18,13 +18,6 @@ PG_FUNCTION_INFO_V1(loyalty_enrol);
 PG_FUNCTION_INFO_V1(loyalty_apply_tiers);
 PG_FUNCTION_INFO_V1(loyalty_member_id);
 PG_FUNCTION_INFO_V1(loyalty_customer_number);
-PG_FUNCTION_INFO_V1(loyalty_balance);
-
-static LoyaltyPlan plan_balance_at = {
-	.sql = "SELECT COALESCE(pg_catalog.sum(e.points), 0) FROM loyalty.entry e"
-	" WHERE e.member_id = $1 AND e.occurred_at <= $2",
-	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
-};
 
 /* in the order in which everybody locks members */
 static LoyaltyPlan plan_lock_changed = {
@@ -171,42 +164,4 @@ loyalty_customer_number(PG_FUNCTION_ARGS)
 	if (id == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
-}
-
-/*
- * balance(program text, customer text, as_of timestamptz) -> numeric(18,2)
- */
-Datum
-loyalty_balance(PG_FUNCTION_ARGS)
-{
-	char	   *name = required_text(fcinfo, 0, "program");
-	char	   *customer = required_text(fcinfo, 1, "customer");
-	MemoryContext context = CurrentMemoryContext;
-	LoyaltyIdentity save;
-	LoyaltyMember *m;
-	LoyaltyProgram *program;
-	Points		balance = 0;
-
-	loyalty_config_pin();
-	program = loyalty_program_by_name(name);
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
-	m = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, customer)));
-	if (m != NULL && PG_ARGISNULL(2))
-		balance = m->balance;
-	else if (m != NULL)
-	{
-		Datum		values[2];
-		bool		isnull;
-
-		values[0] = Int64GetDatum(m->id);
-		values[1] = PG_GETARG_DATUM(2);
-		(void) loyalty_run(&plan_balance_at, values, NULL);
-		balance = loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull));
-	}
-	SPI_finish();
-	MemoryContextSwitchTo(context);
-	loyalty_resume(&save);
-	loyalty_config_unpin();
-	PG_RETURN_DATUM(PointsGetDatum(balance));
 }

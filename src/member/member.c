@@ -31,7 +31,8 @@
 #define MEMBER_BITS 53
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
-	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into, m.ctid"
+	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into," \
+	" m.next_expiry, m.expired_through, m.usable_from, m.lapses_on, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -191,7 +192,7 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->program = loyalty_program_by_id(DatumGetInt32(values[1]));
 	m->customer = TextDatumGetCString(values[2]);
 	m->joined_on = DatumGetDateADT(values[3]);
-	m->tier_id = nulls[4] ? 0 : DatumGetInt32(values[4]);
+	m->tier_id = m->tier_before = nulls[4] ? 0 : DatumGetInt32(values[4]);
 	m->balance = m->balance_before = loyalty_points_from_datum(values[5]);
 	m->debt = loyalty_points_from_datum(values[6]);
 	m->qualifying = DatumGetNumericCopy(values[7]);
@@ -200,6 +201,10 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->lots_through = DatumGetInt64(values[10]);
 	m->held = loyalty_points_from_datum(values[11]);
 	m->merged_into = nulls[12] ? 0 : DatumGetInt64(values[12]);
+	m->next_expiry = nulls[13] ? DATEVAL_NOEND : DatumGetDateADT(values[13]);
+	m->expired_through = nulls[14] ? DATEVAL_NOBEGIN : DatumGetDateADT(values[14]);
+	m->usable_from = nulls[15] ? DATEVAL_NOBEGIN : DatumGetDateADT(values[15]);
+	m->lapses_on = nulls[16] ? DATEVAL_NOEND : DatumGetDateADT(values[16]);
 	m->tid = *tid;
 }
 

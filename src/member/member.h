@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 /* columns of loyalty.member */
-#define LOYALTY_MEMBER_NATTS 13
+#define LOYALTY_MEMBER_NATTS 17
 
 /* what he bought, see ledger/history.c */
 typedef struct LoyaltyHistory LoyaltyHistory;
@@ -24,6 +24,7 @@ typedef struct LoyaltyMember
 	char	   *customer;
 	DateADT		joined_on;
 	int32		tier_id;		/* 0 for none */
+	int32		tier_before;	/* when it was locked */
 	Points		balance;
 	Points		balance_before;	/* when it was locked */
 	Points		debt;
@@ -33,8 +34,14 @@ typedef struct LoyaltyMember
 	int64		lots_through;	/* entries up to this one have their lots stored */
 	Points		held;			/* by open holds, expired ones included */
 	int64		merged_into;	/* 0 for nobody */
+	DateADT		next_expiry;	/* no open lot expires before; DATEVAL_NOEND: none does */
+	DateADT		expired_through;	/* expiry is written down of lots up to this day; DATEVAL_NOBEGIN: of none */
+	DateADT		usable_from;	/* of all points; DATEVAL_NOBEGIN: they are */
+	DateADT		lapses_on;		/* without further activity; DATEVAL_NOEND: never */
 	ItemPointerData tid;
 	bool		dirty;
+	bool		told;			/* the next one is known, see outbox/tell.c */
+	Points		telling;
 	LoyaltyHistory *history;	/* NULL until a rule asks */
 } LoyaltyMember;
 

@@ -40,6 +40,34 @@ text_of(Points points)
 }
 
 /*
+ * What staff does by hand needs a reason.
+ */
+void
+loyalty_check_reason(const char *reason)
+{
+	if (reason[strspn(reason, " \t\n")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an adjustment needs a reason")));
+}
+
+/*
+ * May who calls move so many points by hand?
+ */
+void
+loyalty_check_clerk(LoyaltyCall *c, Points points)
+{
+	Points		limit = c->program->policy == NULL ? 0 : c->program->policy->clerk_limit;
+
+	if ((points > limit || points < -limit) && !loyalty_call_may(c, APPROVER))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOYALTY_LIMIT),
+				 errmsg("role \"%s\" may not adjust by so many points", GetUserNameFromId(c->caller, false)),
+				 errdetail("%s points were asked for, the most is %s.", text_of(points), text_of(limit)),
+				 errhint("The limit is redemption_policy.clerk_limit; members of role \"%s\" have none.", APPROVER)));
+}
+
+/*
  * adjust(program, customer, points, reason, key, expires_on, at)
  *	-> (points, value, balance, available)
  */
@@ -51,27 +79,21 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 	char	   *reason = loyalty_required_text(fcinfo, 3, "reason");
 	DateADT		expires_on = PG_ARGISNULL(5) ? DATEVAL_NOEND : PG_GETARG_DATEADT(5);
 	LoyaltyCall c;
-	Points		limit;
 	Datum		result;
 
 	loyalty_call_begin(&c, "adjust", fcinfo, 6);
 	c.key = loyalty_key_argument(fcinfo, 4);
-	if (points == 0 || reason[strspn(reason, " \t\n")] == '\0')
+	if (points == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 points == 0 ? errmsg("points cannot be 0") : errmsg("an adjustment needs a reason")));
+				 errmsg("points cannot be 0")));
+	loyalty_check_reason(reason);
 	if (!PG_ARGISNULL(5) && (points < 0 || expires_on < loyalty_program_date(c.program, c.at)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 points < 0 ? errmsg("points that are taken do not expire") :
 				 errmsg("expires_on has passed already")));
-	limit = c.program->policy == NULL ? 0 : c.program->policy->clerk_limit;
-	if ((points > limit || points < -limit) && !loyalty_call_may(&c, APPROVER))
-		ereport(ERROR,
-				(errcode(ERRCODE_LOYALTY_LIMIT),
-				 errmsg("role \"%s\" may not adjust by so many points", GetUserNameFromId(c.caller, false)),
-				 errdetail("%s points were asked for, the most is %s.", text_of(points), text_of(limit)),
-				 errhint("The limit is redemption_policy.clerk_limit; members of role \"%s\" have none.", APPROVER)));
+	loyalty_check_clerk(&c, points);
 	loyalty_call_numeric(&c, "points", fcinfo, 2);
 	loyalty_call_argument(&c, "reason", reason, true);
 	if (!PG_ARGISNULL(5))
@@ -88,7 +110,10 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 		loyalty_posting_open(&p, c.member, c.at);
 		if (points > 0)
 		{
-			(void) loyalty_new_lot(&p, expires_on, points);
+			(void) loyalty_new_lot(&p, PG_ARGISNULL(5) ?
+								   loyalty_points_expire(c.program, loyalty_tier_by_id(c.program, c.member->tier_id), NULL,
+														 loyalty_program_date(c.program, c.at)) : expires_on,
+								   DATEVAL_NOBEGIN, points);
 			loyalty_repay(&p);
 		}
 		else if (loyalty_spend(&p, -points) > 0)
@@ -112,7 +137,7 @@ record_other(LoyaltyCall *c, Points points)
 {
 	if (c->other->dirty)
 		loyalty_store_members(&c->other, 1);
-	loyalty_call_record(c, c->other->id, points, c->other->balance, loyalty_available(c->other, c->at), c->member->id);
+	loyalty_call_record(c, c->other->id, points, c->other->balance - loyalty_expired(c->other, c->at), loyalty_available(c->other, c->at), c->member->id);
 }
 
 /*
@@ -213,7 +238,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		loyalty_call_store(&c);
 		record_other(&c, c.answer.points);
 	}
-	c.answer.balance = c.other->balance;
+	c.answer.balance = c.other->balance - loyalty_expired(c.other, c.at);
 	c.answer.available = loyalty_available(c.other, c.at);
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);

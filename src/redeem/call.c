@@ -17,11 +17,11 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "config.h"
 #include "errors.h"
+#include "outbox/outbox.h"
 #include "redeem/redeem.h"
 
 #define MAX_KEY_LENGTH 200
@@ -111,13 +111,7 @@ loyalty_key_argument(FunctionCallInfo fcinfo, int n)
 void
 loyalty_call_argument(LoyaltyCall *c, const char *name, const char *value, bool quoted)
 {
-	if (value == NULL)
-		return;
-	appendStringInfo(&c->arguments, "%s\"%s\": ", c->arguments.len > 1 ? ", " : "", name);
-	if (quoted)
-		escape_json(&c->arguments, value);
-	else
-		appendStringInfoString(&c->arguments, value);
+	loyalty_payload(&c->arguments, name, value, quoted);
 }
 
 void
@@ -319,7 +313,7 @@ loyalty_call_store(LoyaltyCall *c)
 	loyalty_store_flush();
 	/* always: who has an older snapshot must not think that nothing happened */
 	loyalty_store_members(&c->member, 1);
-	c->answer.balance = c->member->balance;
+	c->answer.balance = c->member->balance - loyalty_expired(c->member, c->at);
 	c->answer.available = loyalty_available(c->member, c->at);
 	loyalty_call_record(c, c->member->id, c->answer.points, c->answer.balance, c->answer.available, c->other_id);
 }

@@ -14,7 +14,9 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "config.h"
 #include "errors.h"
+#include "outbox/outbox.h"
 #include "redeem/redeem.h"
 
 PG_FUNCTION_INFO_V1(loyalty_reserve);
@@ -41,7 +43,7 @@ static LoyaltyPlan plan_close = {
 
 static LoyaltyPlan plan_expire = {
 	.sql = "UPDATE loyalty.hold h SET state = 'expired', closed_at = $2"
-	" WHERE h.member_id = $1 AND h.state = 'open' AND h.expires_at <= $2 RETURNING h.points",
+	" WHERE h.member_id = $1 AND h.state = 'open' AND h.expires_at <= $2 RETURNING h.points, h.key, h.value, h.expires_at",
 	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
 };
 
@@ -85,6 +87,24 @@ find(LoyaltyCall *c, const char *customer, const char *key)
 	return h;
 }
 
+/* tell the member that reserved points are free again */
+static void
+tell_released(LoyaltyMember *member, const char *key, Points points, Numeric value, const char *reason,
+			  TimestampTz at, TimestampTz now)
+{
+	StringInfoData payload;
+
+	if (!loyalty_tells(member->program, MESSAGE_HOLD_RELEASED))
+		return;
+	initStringInfo(&payload);
+	appendStringInfoChar(&payload, '{');
+	loyalty_payload_points(&payload, "points", points);
+	loyalty_payload(&payload, "value", loyalty_num_text(value), false);
+	loyalty_payload(&payload, "reason", reason, true);
+	loyalty_payload(&payload, "key", key, true);
+	loyalty_tell_message(member, MESSAGE_HOLD_RELEASED, psprintf("hold:%s", key), &payload, at, now);
+}
+
 /* note that holds of a locked member have expired; true if any had */
 static bool
 expire(LoyaltyMember *member, TimestampTz now)
@@ -99,7 +119,13 @@ expire(LoyaltyMember *member, TimestampTz now)
 	values[1] = TimestampTzGetDatum(now);
 	n = loyalty_write(&plan_expire, values, NULL);
 	for (uint64 i = 0; i < n; i++)
-		member->held -= loyalty_points_from_datum(loyalty_spi_datum(i, 1, &isnull));
+	{
+		Points		points = loyalty_points_from_datum(loyalty_spi_datum(i, 1, &isnull));
+
+		member->held -= points;
+		tell_released(member, loyalty_spi_text(i, 2), points, loyalty_spi_numeric(i, 3), "expired",
+					  DatumGetTimestampTz(loyalty_spi_datum(i, 4, &isnull)), now);
+	}
 	SPI_freetuptable(SPI_tuptable);
 	member->dirty |= n > 0;
 	return n > 0;
@@ -273,6 +299,7 @@ loyalty_release_hold(PG_FUNCTION_ARGS)
 			c.answer.points = h->points;
 			c.answer.value = h->value;
 			close_hold(&c, h, key, "released", 0);
+			tell_released(c.member, key, h->points, h->value, "released", c.at, c.now);
 		}
 		loyalty_call_store(&c);
 	}
@@ -299,8 +326,10 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	int			ndirty = 0;
 	bool		isnull;
 
+	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
+	loyalty_store_reset();
 	values[0] = TimestampTzGetDatum(now);
 	values[1] = Int64GetDatum(PG_GETARG_INT32(0));
 	n = loyalty_run(&plan_late, values, NULL);
@@ -319,5 +348,6 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	}
 	SPI_finish();
 	loyalty_resume(&save);
+	loyalty_config_unpin();
 	PG_RETURN_INT64(ndirty);
 }

@@ -68,6 +68,8 @@ extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
 /* available.c */
 extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_expired(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_pending_points(LoyaltyMember *member, TimestampTz at);
 
 /* quote.c */
 extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy);
@@ -76,6 +78,10 @@ extern Points loyalty_quote(LoyaltyProgram *program, LoyaltyMember *member, Poin
 extern Numeric loyalty_share_of(LoyaltyProgram *program, Numeric value, Points points, Points all);
 extern void loyalty_check_available(LoyaltyCall *c, Points points);
 extern Numeric loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order);
+
+/* adjust.c */
+extern void loyalty_check_clerk(LoyaltyCall *c, Points points);
+extern void loyalty_check_reason(const char *reason);
 
 /* redeem.c */
 extern LoyaltySource *loyalty_document_argument(LoyaltyCall *c, FunctionCallInfo fcinfo, int source, int key,

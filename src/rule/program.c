@@ -22,7 +22,7 @@ static LoyaltyPlan plan_programs = {
 };
 
 static LoyaltyPlan plan_tiers = {
-	.sql = "SELECT tier_id, name, threshold, rate FROM loyalty.tier WHERE program_id = $1 ORDER BY threshold",
+	.sql = "SELECT tier_id, name, threshold, rate, expires FROM loyalty.tier WHERE program_id = $1 ORDER BY threshold",
 	.nparams = 1, .types = {INT4OID}
 };
 
@@ -30,7 +30,7 @@ static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
 	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
-	" event, COALESCE(limit_count, 0), limit_period, needs_approval"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -128,6 +128,15 @@ text_list(Datum array)
 	return list;
 }
 
+/* a setting that may be missing */
+static void
+set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting)
+{
+	*given = setting != NULL;
+	if (setting != NULL)
+		*expiry = loyalty_parse_expiry(setting);
+}
+
 /*
  * Read every programme, in the current memory context; SPI is connected.
  */
@@ -190,6 +199,7 @@ loyalty_load_programs(void)
 			t->name = loyalty_spi_text(i, 2);
 			t->threshold = loyalty_spi_numeric(i, 3);
 			t->rate = loyalty_spi_numeric(i, 4);
+			set_expiry(&t->expires, &t->expiry, loyalty_spi_text(i, 5));
 			p->tiers = lappend(p->tiers, t);
 		}
 		n = loyalty_run(&plan_rules, &id, NULL);
@@ -237,6 +247,8 @@ loyalty_load_programs(void)
 			if (r->limit_count > 0)
 				r->limit_period = period_of(loyalty_spi_text(i, 28));
 			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));
+			set_expiry(&r->expires, &r->expiry, loyalty_spi_text(i, 30));
+			p->rules_expire |= r->expires;
 			p->refers |= r->event != NULL &&
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);
@@ -391,6 +403,25 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 				(errcode(ERRCODE_LOYALTY_FACT),
 				 errmsg("date of the document is out of range")));
 	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
+}
+
+/*
+ * The instant at which a day begins in the programme's time zone.
+ */
+TimestampTz
+loyalty_program_instant(LoyaltyProgram *program, DateADT date)
+{
+	struct pg_tm tm = {0};
+	TimestampTz instant;
+	int			tz;
+
+	j2date(date + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
+	tz = DetermineTimeZoneOffset(&tm, program->tz);
+	if (tm2timestamp(&tm, 0, &tz, &instant) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range")));
+	return instant;
 }
 
 /*

@@ -17,12 +17,37 @@
 /* at least as many as condition.h knows */
 #define LOYALTY_MAX_SPACES 8
 
+/* how the last valid day of points follows from the day they were earned, see expiry.c */
+typedef enum LoyaltyExpiryKind
+{
+	EXPIRY_NEVER,
+	EXPIRY_DAYS,				/* n days later */
+	EXPIRY_MONTHS,				/* n months later */
+	EXPIRY_END,					/* end of the period of so many months, and n further ones */
+	EXPIRY_EVERY				/* the next such day, and n further years */
+} LoyaltyExpiryKind;
+
+typedef struct LoyaltyExpiry
+{
+	LoyaltyExpiryKind kind;
+	int			n;
+	int			months;
+	int			month;
+	int			day;
+} LoyaltyExpiry;
+
+/* kinds of entries that can keep a member's points alive */
+#define LOYALTY_NACTIVITIES 5
+extern const char *const loyalty_activities[LOYALTY_NACTIVITIES];
+
 typedef struct LoyaltyTier
 {
 	int32		id;
 	char	   *name;
 	Numeric		threshold;
 	Numeric		rate;
+	bool		expires;		/* it says when points expire */
+	LoyaltyExpiry expiry;
 } LoyaltyTier;
 
 typedef enum LoyaltyRuleKind
@@ -75,6 +100,8 @@ typedef struct LoyaltyRule
 	int32		limit_count;	/* events of a member it rewards per period, 0 for all */
 	LoyaltyPeriod limit_period;
 	bool		needs_approval;
+	bool		expires;		/* it says when its points expire */
+	LoyaltyExpiry expiry;
 	bool		current;
 	DateADT		valid_from;
 	DateADT		valid_to;
@@ -141,8 +168,15 @@ typedef struct LoyaltyProgram
 	bool		keeps_history;	/* a rule in force asks what was bought before */
 	int			ncategories;
 	LoyaltyCategory *categories;	/* in the order of their names */
+	LoyaltyExpiry expiry;		/* of points, unless tier or rule say otherwise */
+	LoyaltyExpiry lapse;		/* of all points without activity; EXPIRY_NEVER for never */
+	int			lapse_activities;	/* bits by place in loyalty_activities */
+	int			usable_after;	/* days after a sale until its points can be spent */
+	DateADT		points_until;	/* no points are valid later */
+	bool		rules_expire;	/* a rule says when its points expire */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
+	struct LoyaltyTelling *telling; /* NULL: members are told nothing */
 } LoyaltyProgram;
 
 /* how points can be spent; limits are 0 where there is none */
@@ -264,11 +298,19 @@ extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
 extern DateADT loyalty_start_of_period(LoyaltyPeriod period, DateADT date);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
+extern TimestampTz loyalty_program_instant(LoyaltyProgram *program, DateADT date);
 
 /* book.c */
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
 											  Oid header, Oid lines);
 extern LoyaltyRuleBook *loyalty_compile_event_rules(LoyaltyProgram *program);
+
+/* expiry.c */
+extern LoyaltyExpiry loyalty_parse_expiry(const char *setting);
+extern DateADT loyalty_expiry_date(const LoyaltyExpiry *e, DateADT earned_on);
+extern void loyalty_load_expiry(List *programs);
+extern bool loyalty_is_activity(LoyaltyProgram *program, const char *kind);
+extern DateADT loyalty_points_expire(LoyaltyProgram *program, LoyaltyTier *tier, LoyaltyRule *rule, DateADT earned_on);
 
 /* policy.c */
 extern void loyalty_load_policies(List *programs);

@@ -391,6 +391,7 @@ wanted_sql(LoyaltySource *source, LoyaltyItem item, const char *text, Oid type, 
 			after = ")::pg_catalog.bool";
 			break;
 		case ITEM_BIRTHDAY:
+		case ITEM_USABLE_FROM:
 		case ITEM_LINE_LAUNCHED_ON:
 			after = ")::pg_catalog.date";
 			break;
@@ -436,6 +437,7 @@ check_type(LoyaltyItem item, Oid type, const char *text)
 				wanted = "a date or a timestamp";
 			break;
 		case ITEM_BIRTHDAY:
+		case ITEM_USABLE_FROM:
 		case ITEM_LINE_LAUNCHED_ON:
 			if (type != DATEOID)
 				wanted = "a date";

@@ -29,13 +29,13 @@
 static const char *const item_names[LOYALTY_NITEMS] = {
 	"key", "customer", "doc_date", "posted", "amount", "filter", "sign", "company",
 	"currency", "rate", "paid_by_points", "return_of", "void", "channel", "enrol", "birthday",
-	"member_attributes", "line_parent", "line_key", "line_filter", "line_product", "line_category",
+	"member_attributes", "usable_from", "line_parent", "line_key", "line_filter", "line_product", "line_category",
 	"line_qty", "line_amount", "line_cost", "line_launched_on", "line_stock", "line_attributes", "line_return_of"
 };
 
 static LoyaltyPlan plan_sources = {
 	.sql = "SELECT key, customer, doc_date, posted, amount, filter, sign, company,"
-	" currency, rate, paid_by_points, return_of, void, channel, enrol, birthday, member_attributes,"
+	" currency, rate, paid_by_points, return_of, void, channel, enrol, birthday, member_attributes, usable_from,"
 	" line_parent, line_key, line_filter, line_product, line_category,"
 	" line_qty, line_amount, line_cost, line_launched_on, line_stock, line_attributes, line_return_of,"
 	" source_id, name, program_id, attached, header::pg_catalog.oid, lines::pg_catalog.oid,"
@@ -431,6 +431,7 @@ loyalty_fact_columns(LoyaltySource *source)
 	columns = lappend(columns, (char *) sql_of(source, ITEM_ENROL, "NULL::pg_catalog.bool"));
 	columns = lappend(columns, (char *) sql_of(source, ITEM_BIRTHDAY, "NULL::pg_catalog.date"));
 	columns = lappend(columns, (char *) sql_of(source, ITEM_MEMBER_ATTRIBUTES, "NULL::pg_catalog.jsonb"));
+	columns = lappend(columns, (char *) sql_of(source, ITEM_USABLE_FROM, "NULL::pg_catalog.date"));
 	e = source->expr[ITEM_CUSTOMER];
 	for (int i = 0; i < e->nparts; i++)
 		columns = lappend(columns, e->parts[i]);

@@ -38,6 +38,7 @@ typedef enum LoyaltyItem
 	ITEM_ENROL,
 	ITEM_BIRTHDAY,
 	ITEM_MEMBER_ATTRIBUTES,
+	ITEM_USABLE_FROM,
 	ITEM_LINE_PARENT,
 	ITEM_LINE_KEY,
 	ITEM_LINE_FILTER,
@@ -161,6 +162,7 @@ typedef enum LoyaltyFactColumn
 	FACT_ENROL,
 	FACT_BIRTHDAY,
 	FACT_ATTRIBUTES,
+	FACT_USABLE_FROM,
 	FACT_CUSTOMER				/* and its further parts, then return_of's, then what rules read */
 } LoyaltyFactColumn;
 

@@ -19,7 +19,11 @@ CREATE TABLE loyalty.member (
 	last_seq        bigint NOT NULL DEFAULT 0,
 	lots_through    bigint NOT NULL DEFAULT 0,
 	held            numeric(18,2) NOT NULL DEFAULT 0,
-	merged_into     bigint
+	merged_into     bigint,
+	next_expiry     date,
+	expired_through date,
+	usable_from     date,
+	lapses_on       date
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
 COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
@@ -27,7 +31,7 @@ COMMENT ON COLUMN loyalty.member.program_id IS 'programme';
 COMMENT ON COLUMN loyalty.member.customer IS 'the ERP''s customer key, as text';
 COMMENT ON COLUMN loyalty.member.joined_on IS 'day of enrolment (programme time)';
 COMMENT ON COLUMN loyalty.member.tier_id IS 'tier the member is in; NULL below the first one';
-COMMENT ON COLUMN loyalty.member.balance IS 'points: what is left in the lots, less the debt';
+COMMENT ON COLUMN loyalty.member.balance IS 'points as booked: what is left in the lots, less the debt; what has expired and is not written down yet is in it, see member_points';
 COMMENT ON COLUMN loyalty.member.debt IS 'points taken back that had been spent; the next earnings repay them';
 COMMENT ON COLUMN loyalty.member.qualifying IS 'billed amount that counts for the tier, in the programme''s currency';
 COMMENT ON COLUMN loyalty.member.carry IS 'exact fraction of points not booked yet, as {numerator, denominator} (rounding_scope carry)';
@@ -35,6 +39,10 @@ COMMENT ON COLUMN loyalty.member.last_seq IS 'seq of the member''s newest entry'
 COMMENT ON COLUMN loyalty.member.lots_through IS 'entries up to this seq have their lots in stored_lot; later ones are lots as they were earned';
 COMMENT ON COLUMN loyalty.member.held IS 'points reserved by holds that are neither captured nor released, expired ones included';
 COMMENT ON COLUMN loyalty.member.merged_into IS 'member who has this one''s points since their customers were merged; NULL for none';
+COMMENT ON COLUMN loyalty.member.next_expiry IS 'no open lot expires before this day; NULL: none does';
+COMMENT ON COLUMN loyalty.member.expired_through IS 'last day of the latest lot whose expiry is written down; NULL: of none';
+COMMENT ON COLUMN loyalty.member.usable_from IS 'day from which all points can be spent; NULL: today';
+COMMENT ON COLUMN loyalty.member.lapses_on IS 'last day on which points are valid if there is no further activity; NULL: they do not lapse';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,
@@ -65,6 +73,7 @@ CREATE TABLE loyalty.document (
 	raw             numeric[],
 	last_seq        bigint,
 	booked_at       timestamptz NOT NULL,
+	usable_from     date,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
 CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
@@ -99,11 +108,12 @@ COMMENT ON COLUMN loyalty.document.written_off IS 'points that should have been 
 COMMENT ON COLUMN loyalty.document.raw IS 'exact points before rounding, as {numerator, denominator} (rounding_scope carry)';
 COMMENT ON COLUMN loyalty.document.last_seq IS 'newest entry of the document; entry.prev_seq leads to the earlier ones';
 COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
+COMMENT ON COLUMN loyalty.document.usable_from IS 'day from which its points can be spent; infinity: not known yet; NULL: at once';
 
 CREATE TABLE loyalty.entry (
 	member_id       bigint NOT NULL,
 	seq             bigint NOT NULL,
-	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'event', 'correction', 'redeem', 'redeem_cancel', 'adjust', 'transfer')),
+	kind            text NOT NULL CHECK (kind IN ('earn', 'return', 'event', 'correction', 'redeem', 'redeem_cancel', 'adjust', 'transfer', 'expire')),
 	points          numeric(18,2) NOT NULL CHECK (points <> 'NaN'),
 	occurred_at     timestamptz NOT NULL,
 	recorded_at     timestamptz NOT NULL,
@@ -112,20 +122,22 @@ CREATE TABLE loyalty.entry (
 	doc_key         text COLLATE "C",
 	prev_seq        bigint,
 	key             text COLLATE "C",
+	usable_from     date,
 	PRIMARY KEY (member_id, seq)
 );
 COMMENT ON TABLE loyalty.entry IS 'the ledger: immutable movements of points';
 COMMENT ON COLUMN loyalty.entry.member_id IS 'member';
 COMMENT ON COLUMN loyalty.entry.seq IS 'number of the entry within the member, without gaps';
-COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, event, correction (of an earlier booking), redeem, redeem_cancel (points given back), adjust or transfer';
+COMMENT ON COLUMN loyalty.entry.kind IS 'earn, return, event, correction (of an earlier booking), redeem, redeem_cancel (points given back), adjust, transfer or expire (written down by upkeep; above 0 where something else concerns the points after all)';
 COMMENT ON COLUMN loyalty.entry.points IS 'points, positive for the member''s benefit';
 COMMENT ON COLUMN loyalty.entry.occurred_at IS 'business time: the instant of the document';
 COMMENT ON COLUMN loyalty.entry.recorded_at IS 'system time: when the entry was written';
-COMMENT ON COLUMN loyalty.entry.expires_on IS 'last day of the lot that the entry made; NULL if it made none';
+COMMENT ON COLUMN loyalty.entry.expires_on IS 'last day of the lot that the entry made, as it was then; NULL if it made none';
 COMMENT ON COLUMN loyalty.entry.source_id IS 'source of the document that caused the entry, or that was paid with the points';
 COMMENT ON COLUMN loyalty.entry.doc_key IS 'key of the document that caused the entry, or that was paid with the points';
 COMMENT ON COLUMN loyalty.entry.prev_seq IS 'previous entry of the same document row, or of the same redemption';
 COMMENT ON COLUMN loyalty.entry.key IS 'key of the call (redeem, adjust, transfer ...) that caused the entry; NULL for documents';
+COMMENT ON COLUMN loyalty.entry.usable_from IS 'day from which the points of its lot can be spent, as it was then; NULL: at once';
 
 CREATE TABLE loyalty.budget (
 	program_id      integer NOT NULL,
@@ -148,6 +160,8 @@ CREATE TABLE loyalty.stored_lot (
 	seq             bigint NOT NULL,
 	points          numeric(18,2) NOT NULL,
 	remaining       numeric(18,2) NOT NULL,
+	usable_from     date,
+	expired         numeric(18,2) NOT NULL DEFAULT 0,
 	PRIMARY KEY (member_id, is_open, expires_on, seq)
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE loyalty.stored_lot IS 'lots of the entries up to member.lots_through; read the view lot, which has all of them';
@@ -157,12 +171,14 @@ COMMENT ON COLUMN loyalty.stored_lot.expires_on IS 'last day (programme time) on
 COMMENT ON COLUMN loyalty.stored_lot.seq IS 'entry that made the lot';
 COMMENT ON COLUMN loyalty.stored_lot.points IS 'points the lot was made with';
 COMMENT ON COLUMN loyalty.stored_lot.remaining IS 'points that are left';
+COMMENT ON COLUMN loyalty.stored_lot.usable_from IS 'day from which they can be spent; infinity: not known yet; NULL: at once';
+COMMENT ON COLUMN loyalty.stored_lot.expired IS 'points that were left when it expired, written down by upkeep';
 
 CREATE VIEW loyalty.lot WITH (security_invoker = true) AS
-	SELECT l.member_id, l.is_open, l.expires_on, l.seq, l.points, l.remaining
+	SELECT l.member_id, l.is_open, l.expires_on, l.seq, l.points, l.remaining, l.usable_from, l.expired
 	FROM loyalty.stored_lot l
 	UNION ALL
-	SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points
+	SELECT e.member_id, true, e.expires_on, e.seq, e.points, e.points, e.usable_from, 0::numeric(18,2)
 	FROM loyalty.member m
 	JOIN loyalty.entry e ON e.member_id = m.member_id AND e.seq > m.lots_through
 	WHERE m.last_seq > m.lots_through AND e.expires_on IS NOT NULL;
@@ -173,6 +189,29 @@ COMMENT ON COLUMN loyalty.lot.expires_on IS 'last day (programme time) on which 
 COMMENT ON COLUMN loyalty.lot.seq IS 'entry that made the lot';
 COMMENT ON COLUMN loyalty.lot.points IS 'points the lot was made with';
 COMMENT ON COLUMN loyalty.lot.remaining IS 'points that are left';
+COMMENT ON COLUMN loyalty.lot.usable_from IS 'day from which they can be spent; infinity: not known yet; NULL: at once';
+COMMENT ON COLUMN loyalty.lot.expired IS 'points that were left when it expired, written down by upkeep';
+
+CREATE TABLE loyalty.lot_change (
+	member_id       bigint NOT NULL,
+	lot_seq         bigint NOT NULL,
+	n               integer NOT NULL,
+	kind            text NOT NULL CHECK (kind IN ('extend', 'lapse', 'revive', 'reinstate')),
+	expires_on      date NOT NULL,
+	points          numeric(18,2) NOT NULL DEFAULT 0,
+	key             text COLLATE "C",
+	changed_at      timestamptz NOT NULL,
+	PRIMARY KEY (member_id, lot_seq, n)
+);
+COMMENT ON TABLE loyalty.lot_change IS 'lots whose day of expiry was changed after they were made';
+COMMENT ON COLUMN loyalty.lot_change.member_id IS 'member';
+COMMENT ON COLUMN loyalty.lot_change.lot_seq IS 'lot';
+COMMENT ON COLUMN loyalty.lot_change.n IS 'number of the change, from 1';
+COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
+COMMENT ON COLUMN loyalty.lot_change.expires_on IS 'last day on which the points are valid since then';
+COMMENT ON COLUMN loyalty.lot_change.points IS 'reinstate: points that were given anew in another lot';
+COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; NULL for lapse and revive';
+COMMENT ON COLUMN loyalty.lot_change.changed_at IS 'when it was changed';
 
 CREATE TABLE loyalty.allocation (
 	member_id       bigint NOT NULL,
@@ -235,6 +274,10 @@ CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.allocation
 	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.allocation
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.lot_change
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.lot_change
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
 
 -- replica mode must not open a back door
 ALTER TABLE loyalty.member ENABLE ALWAYS TRIGGER guard;
@@ -249,3 +292,5 @@ ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.stored_lot ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE loyalty.allocation ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE loyalty.lot_change ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.lot_change ENABLE ALWAYS TRIGGER guard_truncate;

@@ -75,7 +75,7 @@ CREATE FUNCTION loyalty.set_rule(
 	cap_day numeric DEFAULT NULL, cap_week numeric DEFAULT NULL, cap_month numeric DEFAULT NULL,
 	cap_year numeric DEFAULT NULL, cap_lifetime numeric DEFAULT NULL, budget numeric DEFAULT NULL,
 	event text DEFAULT NULL, limit_count integer DEFAULT NULL, limit_period text DEFAULT NULL,
-	needs_approval boolean DEFAULT false)
+	needs_approval boolean DEFAULT false, expires text DEFAULT NULL)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -135,6 +135,11 @@ BEGIN
 		RAISE EXCEPTION 'a rule of kind cap needs a cap'
 			USING ERRCODE = '22023', HINT = 'Give cap_document, cap_day, cap_week, cap_month, cap_year, cap_lifetime or budget.';
 	END IF;
+	PERFORM loyalty.check_expiry('expires', expires);
+	IF expires IS NOT NULL AND kind NOT IN ('amount', 'unit', 'bonus') THEN
+		RAISE EXCEPTION 'a rule of kind % gives no points that could expire', kind
+			USING ERRCODE = '22023', HINT = 'Put expires on the rules that give points.';
+	END IF;
 	IF priority IS NULL THEN
 		RAISE EXCEPTION 'priority cannot be NULL' USING ERRCODE = '22004', HINT = 'Leave it out for 0.';
 	END IF;
@@ -176,11 +181,11 @@ BEGIN
 	INSERT INTO loyalty.rule AS r (program_id, name, version, kind, points, per_amount, factor, mode, applies_to,
 			multiplied, condition, source, exclusive_group, priority, cap_document, cap_day, cap_week, cap_month,
 			cap_year, cap_lifetime, budget, valid_from, valid_to,
-			event, limit_count, limit_period, needs_approval)
+			event, limit_count, limit_period, needs_approval, expires)
 		VALUES (v_program, name, v_version, kind, points, per_amount, factor, mode, applies_to,
 			coalesce(multiplied, kind <> 'bonus'), condition, source, exclusive_group, priority, cap_document,
 			cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, valid_from, valid_to,
-			event, limit_count, limit_period, coalesce(needs_approval, false))
+			event, limit_count, limit_period, coalesce(needs_approval, false), expires)
 		RETURNING r.rule_id INTO v_id;
 	IF budget IS NOT NULL THEN
 		INSERT INTO loyalty.budget (program_id, rule) VALUES (v_program, name) ON CONFLICT DO NOTHING;
@@ -188,7 +193,7 @@ BEGIN
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, integer, text, boolean) IS
+COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, integer, text, boolean, text) IS
 'creates a rule, or a new version of it: see the columns of loyalty.rule; documents that are booked keep their version';
 
 CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void

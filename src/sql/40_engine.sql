@@ -13,7 +13,7 @@ CREATE FUNCTION loyalty.attach(
 	rate text DEFAULT NULL, paid_by_points text DEFAULT NULL,
 	return_of text DEFAULT NULL, return_source text DEFAULT NULL,
 	void text DEFAULT NULL, channel text DEFAULT NULL, enrol text DEFAULT NULL,
-	birthday text DEFAULT NULL, member_attributes text DEFAULT NULL,
+	birthday text DEFAULT NULL, member_attributes text DEFAULT NULL, usable_from text DEFAULT NULL,
 	lines regclass DEFAULT NULL, line_parent text DEFAULT NULL, line_key text DEFAULT NULL,
 	line_filter text DEFAULT NULL, line_product text DEFAULT NULL, line_category text DEFAULT NULL,
 	line_qty text DEFAULT NULL, line_amount text DEFAULT NULL, line_cost text DEFAULT NULL,
@@ -23,7 +23,7 @@ CREATE FUNCTION loyalty.attach(
 	unlinked text DEFAULT 'negative', search_path text DEFAULT NULL)
 RETURNS integer
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_attach';
-COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
 'maps an ERP table by SQL expressions and starts capturing its documents; returns source_id';
 
 CREATE FUNCTION loyalty.detach(source text) RETURNS void
@@ -109,10 +109,11 @@ LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_explain';
 COMMENT ON FUNCTION loyalty.explain(text, text) IS
 'how the points of a booked document come about, rule by rule; the last row is what is booked';
 
-CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric,
+CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric DEFAULT NULL,
 	lines jsonb DEFAULT NULL, paid_by_points numeric DEFAULT 0, at timestamptz DEFAULT NULL, rules jsonb DEFAULT NULL,
+	source text DEFAULT NULL, invoice jsonb DEFAULT NULL,
 	OUT step integer, OUT rule text, OUT line text, OUT calculation text, OUT points numeric)
 RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_quote_earn';
-COMMENT ON FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb) IS
-'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount}; rules are proposed ones, see propose_rules(); writes nothing';
+COMMENT ON FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb) IS
+'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount}; rules are proposed ones, see propose_rules(); with source and invoice (a row of its table, as JSON) rules on the invoice''s columns are asked as well; writes nothing';

@@ -46,7 +46,7 @@ DECLARE
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a reward needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a reward needs a name' USING ERRCODE = '22023', HINT = 'It is what redeem_reward() and rewards_available() call it.';
 	END IF;
 	PERFORM loyalty.check_choice('kind', kind, ARRAY['money', 'percent', 'product', 'service', 'privilege', 'ticket', 'draw']);
 	PERFORM loyalty.check_number('cost', cost, false);
@@ -57,7 +57,7 @@ BEGIN
 		RAISE EXCEPTION 'invalid value for value: %', value USING ERRCODE = '22023', HINT = 'It can be at most 100 percent.';
 	END IF;
 	IF cost <> round(cost, 2) THEN
-		RAISE EXCEPTION 'points have at most two decimals' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'points have at most two decimals' USING ERRCODE = '22023', HINT = 'Round cost and budget to hundredths.';
 	END IF;
 	IF budget IS NOT NULL THEN
 		PERFORM loyalty.check_number('budget', budget, false);
@@ -208,7 +208,7 @@ BEGIN
 			USING ERRCODE = 'LY001', HINT = 'loyalty.reward lists the rewards.';
 	END IF;
 	IF units IS NULL OR units < 1 THEN
-		RAISE EXCEPTION 'units must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'units must be at least 1' USING ERRCODE = '22023', HINT = 'Leave it out for one.';
 	END IF;
 	v_member := loyalty.lock_account(program, customer, at);
 	v_known := EXISTS (SELECT FROM loyalty.operation o
@@ -280,7 +280,7 @@ BEGIN
 		-- whoever is at the till with it comes first
 		PERFORM FROM loyalty.voucher v WHERE v.member_id = u.member_id AND v.code = u.voucher FOR NO KEY UPDATE;
 		IF EXISTS (SELECT FROM loyalty.voucher v WHERE v.member_id = u.member_id AND v.code = u.voucher AND v.uses > 0) THEN
-			RAISE EXCEPTION 'the voucher of reward "%" was used', key USING ERRCODE = 'LY003';
+			RAISE EXCEPTION 'the voucher of reward "%" was used', key USING ERRCODE = 'LY003', HINT = 'release_voucher() takes its use back.';
 		END IF;
 		UPDATE loyalty.voucher v SET is_void = true WHERE v.member_id = u.member_id AND v.code = u.voucher;
 	END IF;

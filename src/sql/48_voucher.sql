@@ -33,6 +33,14 @@ BEGIN
 			write_voucher.max_uses, write_voucher.min_order, write_voucher.reward_id, write_voucher.is_transferable,
 			write_voucher.origin, at, (at AT TIME ZONE p.time_zone)::date + days, at
 		FROM loyalty.program p WHERE p.program_id = write_voucher.program_id;
+	IF write_voucher.member_id <> 0 AND loyalty.tells(write_voucher.program_id, 'voucher_issued') THEN
+		PERFORM loyalty.tell(v.member_id, 'voucher_issued', 'voucher:' || v.issue_key,
+				jsonb_build_object('code', loyalty.show_code(v.code), 'voucher_kind', v.kind, 'value', trim_scale(v.value),
+					'valid_to', to_char(v.valid_to, 'YYYY-MM-DD'))
+				|| coalesce((SELECT jsonb_build_object('reward', r.name) FROM loyalty.reward r WHERE r.reward_id = v.reward_id), '{}'),
+				at)
+			FROM loyalty.voucher v WHERE v.member_id = write_voucher.member_id AND v.code = v_code;
+	END IF;
 	RETURN v_code;
 END
 $$;
@@ -62,10 +70,12 @@ BEGIN
 		PERFORM loyalty.check_range('max_uses', max_uses, 1, 1000000);
 	END IF;
 	IF key IS NULL OR key = '' OR key LIKE 'reward:%' OR transferable IS NULL THEN
-		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023';
+		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023',
+			HINT = 'A key is a text of your own that tells this call from others.';
 	END IF;
 	IF customer IS NULL AND NOT transferable THEN
-		RAISE EXCEPTION 'a voucher that is not transferable needs a customer' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a voucher that is not transferable needs a customer' USING ERRCODE = '22023',
+			HINT = 'Name the customer, or let it be transferable.';
 	END IF;
 	IF customer IS NOT NULL THEN
 		v_member := loyalty.lock_account(program, customer, at);
@@ -89,7 +99,7 @@ BEGIN
 			NULL;				-- somebody issued it just now
 		END;
 	END LOOP;
-	RAISE EXCEPTION 'voucher "%" is being issued by another transaction', key USING ERRCODE = '40001';
+	RAISE EXCEPTION 'voucher "%" is being issued by another transaction', key USING ERRCODE = '40001', HINT = 'Try again.';
 END
 $$;
 COMMENT ON FUNCTION loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz) IS
@@ -109,15 +119,17 @@ DECLARE
 	u loyalty.voucher_use;
 BEGIN
 	IF v_code IS NULL THEN
-		RAISE EXCEPTION '"%" is no voucher code', code USING ERRCODE = 'LY001', DETAIL = 'Its check character does not fit.';
+		RAISE EXCEPTION '"%" is no voucher code', code USING ERRCODE = 'LY001', DETAIL = 'Its check character does not fit.',
+			HINT = 'Look for a character that was misread.';
 	END IF;
 	PERFORM loyalty.check_number('amount', amount, false);
 	IF key IS NULL OR key = '' THEN
-		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023';
+		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023',
+			HINT = 'A key is a text of your own that tells this call from others.';
 	END IF;
 	SELECT x.* INTO v FROM loyalty.voucher x WHERE x.code = v_code AND x.program_id = v_program FOR NO KEY UPDATE;
 	IF v.code IS NULL THEN
-		RAISE EXCEPTION 'voucher "%" does not exist', code USING ERRCODE = 'LY001';
+		RAISE EXCEPTION 'voucher "%" does not exist', code USING ERRCODE = 'LY001', HINT = 'It may be of another programme.';
 	END IF;
 	reward := (SELECT r.name FROM loyalty.reward r WHERE r.reward_id = v.reward_id);
 	use_voucher.kind := v.kind;
@@ -147,10 +159,11 @@ BEGIN
 				ELSE format('It was valid through %s.', v.valid_to) END;
 	END IF;
 	IF NOT v.is_transferable AND (customer IS NULL OR v.member_id IS DISTINCT FROM loyalty.member_id(program, customer)) THEN
-		RAISE EXCEPTION 'voucher "%" belongs to another customer', code USING ERRCODE = 'LY011';
+		RAISE EXCEPTION 'voucher "%" belongs to another customer', code USING ERRCODE = 'LY011',
+			HINT = 'Give the customer it was issued to; it is not transferable.';
 	END IF;
 	IF v.uses >= v.max_uses OR (v.kind = 'value' AND v.remaining = 0) THEN
-		RAISE EXCEPTION 'voucher "%" is used up', code USING ERRCODE = 'LY011';
+		RAISE EXCEPTION 'voucher "%" is used up', code USING ERRCODE = 'LY011', HINT = 'vouchers() lists what is left.';
 	END IF;
 	IF amount < v.min_order THEN
 		RAISE EXCEPTION 'the order is too small for voucher "%"', code USING ERRCODE = 'LY011',
@@ -206,7 +219,8 @@ BEGIN
 	SELECT x.* INTO u FROM loyalty.voucher_use x
 		WHERE x.member_id = v.member_id AND x.code = v_code AND x.key = close_voucher.key;
 	IF u.key IS NULL THEN
-		RAISE EXCEPTION 'voucher "%" has no use "%"', code, key USING ERRCODE = 'LY001';
+		RAISE EXCEPTION 'voucher "%" has no use "%"', code, key USING ERRCODE = 'LY001',
+			HINT = 'Give the key with which it was reserved or redeemed.';
 	END IF;
 	IF (captured AND u.state = 'captured') OR (NOT captured AND u.state = 'released') THEN
 		RETURN u.amount;

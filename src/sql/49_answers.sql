@@ -11,8 +11,9 @@ AS $$
 	CROSS JOIN LATERAL (VALUES
 		(1, 'available', p.available, format('You can spend %s points.', trim_scale(p.available))),
 		(2, 'balance', p.balance, format('Your balance is %s points.', trim_scale(p.balance))),
-		(3, 'held', p.held, format('%s points are reserved for an open order.', trim_scale(p.held))),
-		(4, 'debt', p.debt, format('%s points are owed for goods that were returned.', trim_scale(p.debt)))
+		(3, 'pending', p.pending, format('%s points are yours soon: they cannot be spent yet.', trim_scale(p.pending))),
+		(4, 'held', p.held, format('%s points are reserved for an open order.', trim_scale(p.held))),
+		(5, 'debt', p.debt, format('%s points are owed for goods that were returned.', trim_scale(p.debt)))
 	) v (n, item, points, sentence)
 	WHERE v.n <= 2 OR v.points <> 0
 	ORDER BY v.n
@@ -47,7 +48,7 @@ AS $$
 		CASE WHEN l.expires_on = 'infinity' THEN format('%s points do not expire.', trim_scale(sum(l.remaining)))
 			ELSE format('%s points are valid through %s.', trim_scale(sum(l.remaining)), to_char(l.expires_on, 'YYYY-MM-DD')) END
 	FROM loyalty.program p
-	JOIN loyalty.lot l ON l.member_id = loyalty.member_id($1, $2) AND l.is_open AND l.remaining > 0
+	JOIN loyalty.open_lot l ON l.member_id = loyalty.member_id($1, $2) AND l.remaining > 0
 		AND l.expires_on >= (coalesce($3, now()) AT TIME ZONE p.time_zone)::date
 	WHERE p.program_id = loyalty.program_id($1)
 	GROUP BY l.expires_on

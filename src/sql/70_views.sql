@@ -1,41 +1,81 @@
 -- Views and reports over the books, one grain each.
 
-CREATE VIEW loyalty.member_balance WITH (security_invoker = true) AS
-	SELECT p.name AS program, m.customer, m.member_id, m.joined_on, t.name AS tier,
-		m.balance, m.debt, m.qualifying
+CREATE VIEW loyalty.open_lot WITH (security_invoker = true) AS
+	SELECT m.program_id, l.member_id, l.seq, l.points, l.remaining,
+		CASE WHEN l.remaining < 0 THEN l.expires_on ELSE least(l.expires_on, m.lapses_on, x.points_until) END AS expires_on,
+		l.usable_from
+	FROM loyalty.member m
+	JOIN loyalty.lot l ON l.member_id = m.member_id AND l.is_open
+	LEFT JOIN loyalty.expiry_policy x ON x.program_id = m.program_id;
+COMMENT ON VIEW loyalty.open_lot IS 'lots of which something remains, with the day through which it is valid as things are now; one whose day has passed counts no more';
+COMMENT ON COLUMN loyalty.open_lot.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.open_lot.member_id IS 'member';
+COMMENT ON COLUMN loyalty.open_lot.seq IS 'entry that made the lot';
+COMMENT ON COLUMN loyalty.open_lot.points IS 'points the lot was made with';
+COMMENT ON COLUMN loyalty.open_lot.remaining IS 'points that are left; negative for a debt';
+COMMENT ON COLUMN loyalty.open_lot.expires_on IS 'last day (programme time) on which they are valid: the lot''s own, or that on which all points of the member lapse or the programme ends';
+COMMENT ON COLUMN loyalty.open_lot.usable_from IS 'day from which they can be spent; infinity: not known yet; NULL: at once';
+
+CREATE VIEW loyalty.member_now WITH (security_invoker = true) AS
+	SELECT m.member_id, m.program_id, (m.balance - x.points)::numeric(18,2) AS balance, m.debt,
+		w.points::numeric(18,2) AS pending, h.points::numeric(18,2) AS held,
+		greatest(m.balance - x.points - w.points - h.points, 0)::numeric(18,2) AS available
 	FROM loyalty.member m
 	JOIN loyalty.program p ON p.program_id = m.program_id
-	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id;
+	LEFT JOIN loyalty.expiry_policy e ON e.program_id = m.program_id
+	CROSS JOIN LATERAL (SELECT (now() AT TIME ZONE p.time_zone)::date AS today) d
+	-- the member's row says whether there can be any: most members need no look at their lots
+	CROSS JOIN LATERAL (SELECT CASE WHEN least(m.lapses_on, e.points_until) < d.today THEN m.balance + m.debt
+		WHEN m.next_expiry < d.today THEN (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.lot l
+			WHERE l.member_id = m.member_id AND l.is_open AND l.expires_on < d.today)
+		ELSE 0 END AS points) x
+	CROSS JOIN LATERAL (SELECT CASE WHEN m.usable_from > d.today THEN (SELECT coalesce(sum(l.remaining), 0) FROM loyalty.open_lot l
+			WHERE l.member_id = m.member_id AND l.usable_from > d.today AND l.expires_on >= d.today)
+		ELSE 0 END AS points) w
+	CROSS JOIN LATERAL (SELECT CASE WHEN m.held > 0 THEN (SELECT coalesce(sum(o.points), 0) FROM loyalty.hold o
+			WHERE o.member_id = m.member_id AND o.state = 'open' AND o.expires_at > now())
+		ELSE 0 END AS points) h
+	WHERE m.merged_into IS NULL;
+COMMENT ON VIEW loyalty.member_now IS 'one row per member: what is there and what can be spent now, without saying who he is';
+COMMENT ON COLUMN loyalty.member_now.member_id IS 'number of the member';
+COMMENT ON COLUMN loyalty.member_now.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.member_now.balance IS 'points that are valid now; negative if the member owes some';
+COMMENT ON COLUMN loyalty.member_now.debt IS 'points owed';
+COMMENT ON COLUMN loyalty.member_now.pending IS 'points in the balance that cannot be spent yet';
+COMMENT ON COLUMN loyalty.member_now.held IS 'points that holds reserve now';
+COMMENT ON COLUMN loyalty.member_now.available IS 'points that can be spent now';
+
+CREATE VIEW loyalty.member_points WITH (security_invoker = true) AS
+	SELECT p.name AS program, m.customer, m.member_id, n.balance, n.debt, n.pending, n.held, n.available
+	FROM loyalty.member_now n
+	JOIN loyalty.member m ON m.member_id = n.member_id
+	JOIN loyalty.program p ON p.program_id = n.program_id;
+COMMENT ON VIEW loyalty.member_points IS 'one row per member: what is there and what can be spent now';
+COMMENT ON COLUMN loyalty.member_points.program IS 'programme';
+COMMENT ON COLUMN loyalty.member_points.customer IS 'the ERP''s customer key';
+COMMENT ON COLUMN loyalty.member_points.member_id IS 'number of the member';
+COMMENT ON COLUMN loyalty.member_points.balance IS 'points that are valid now; negative if the member owes some';
+COMMENT ON COLUMN loyalty.member_points.debt IS 'points owed';
+COMMENT ON COLUMN loyalty.member_points.pending IS 'points in the balance that cannot be spent yet';
+COMMENT ON COLUMN loyalty.member_points.held IS 'points that holds reserve now';
+COMMENT ON COLUMN loyalty.member_points.available IS 'points that can be spent now';
+
+CREATE VIEW loyalty.member_balance WITH (security_invoker = true) AS
+	SELECT p.name AS program, m.customer, m.member_id, m.joined_on, t.name AS tier,
+		coalesce(b.balance, m.balance) AS balance, m.debt, m.qualifying
+	FROM loyalty.member m
+	JOIN loyalty.program p ON p.program_id = m.program_id
+	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
+	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id;
 COMMENT ON VIEW loyalty.member_balance IS 'one row per member: tier and points';
 COMMENT ON COLUMN loyalty.member_balance.program IS 'programme';
 COMMENT ON COLUMN loyalty.member_balance.customer IS 'the ERP''s customer key';
 COMMENT ON COLUMN loyalty.member_balance.member_id IS 'number of the member';
 COMMENT ON COLUMN loyalty.member_balance.joined_on IS 'day of enrolment';
 COMMENT ON COLUMN loyalty.member_balance.tier IS 'tier the member is in; NULL below the first one';
-COMMENT ON COLUMN loyalty.member_balance.balance IS 'points; negative if the member owes some';
+COMMENT ON COLUMN loyalty.member_balance.balance IS 'points that are valid now; negative if the member owes some';
 COMMENT ON COLUMN loyalty.member_balance.debt IS 'points owed';
 COMMENT ON COLUMN loyalty.member_balance.qualifying IS 'billed amount that counts for the tier';
-
-CREATE VIEW loyalty.member_points WITH (security_invoker = true) AS
-	SELECT p.name AS program, m.customer, m.member_id, m.balance, m.debt,
-		x.points::numeric(18,2) AS expired, h.points::numeric(18,2) AS held,
-		greatest(m.balance - x.points - h.points, 0)::numeric(18,2) AS available
-	FROM loyalty.member m
-	JOIN loyalty.program p ON p.program_id = m.program_id
-	CROSS JOIN LATERAL (SELECT coalesce(sum(l.remaining), 0) AS points FROM loyalty.lot l
-		WHERE l.member_id = m.member_id AND l.is_open AND l.expires_on < (now() AT TIME ZONE p.time_zone)::date) x
-	CROSS JOIN LATERAL (SELECT coalesce(sum(o.points), 0) AS points FROM loyalty.hold o
-		WHERE o.member_id = m.member_id AND o.state = 'open' AND o.expires_at > now()) h
-	WHERE m.merged_into IS NULL;
-COMMENT ON VIEW loyalty.member_points IS 'one row per member: what is there and what can be spent now';
-COMMENT ON COLUMN loyalty.member_points.program IS 'programme';
-COMMENT ON COLUMN loyalty.member_points.customer IS 'the ERP''s customer key';
-COMMENT ON COLUMN loyalty.member_points.member_id IS 'number of the member';
-COMMENT ON COLUMN loyalty.member_points.balance IS 'points; negative if the member owes some';
-COMMENT ON COLUMN loyalty.member_points.debt IS 'points owed';
-COMMENT ON COLUMN loyalty.member_points.expired IS 'points in the balance that have expired and are not written down yet';
-COMMENT ON COLUMN loyalty.member_points.held IS 'points that holds reserve now';
-COMMENT ON COLUMN loyalty.member_points.available IS 'points that can be spent now';
 
 CREATE VIEW loyalty.redemption_list WITH (security_invoker = true) AS
 	SELECT p.name AS program, m.customer, r.member_id, r.key, r.kind, w.name AS reward, r.points, r.value::numeric(20,6) AS value, r.restored,
@@ -87,10 +127,11 @@ COMMENT ON COLUMN loyalty.document_line.line_return_of IS 'line that is returned
 
 CREATE VIEW loyalty.tier_ladder WITH (security_invoker = true) AS
 	SELECT p.name AS program, t.name AS tier, t.threshold, t.rate,
-		count(m.member_id) AS members, coalesce(sum(m.balance), 0)::numeric(18,2) AS points
+		count(m.member_id) AS members, coalesce(sum(coalesce(b.balance, m.balance)), 0)::numeric(18,2) AS points
 	FROM loyalty.tier t
 	JOIN loyalty.program p ON p.program_id = t.program_id
 	LEFT JOIN loyalty.member m ON m.tier_id = t.tier_id
+	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
 	GROUP BY p.name, t.tier_id, t.name, t.threshold, t.rate
 	ORDER BY p.name, t.threshold;
 COMMENT ON VIEW loyalty.tier_ladder IS 'one row per tier: who is in it';

@@ -62,9 +62,17 @@ BEGIN ATOMIC
 		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.occurred_at <= $1 THEN l.points ELSE 0 END,
 		x.points, l.expires_on < $2,
 		CASE WHEN l.expires_on < $2 THEN least(x.points, 0) ELSE x.points END
-	-- the day a lot expires, as it was known at as_of, is said here and nowhere else
-	FROM (SELECT e.member_id, e.seq, e.kind, e.points, e.source_id, e.occurred_at, e.expires_on
-			FROM loyalty.entry e WHERE e.expires_on IS NOT NULL AND e.kind <> 'expire') l
+	-- the day through which a lot is valid, as things are now, is said here and nowhere else
+	FROM (SELECT e.member_id, e.seq, e.kind, e.points, e.source_id, e.occurred_at,
+				CASE WHEN e.points < 0 THEN 'infinity'
+					ELSE least(coalesce(c.expires_on, e.expires_on), m.lapses_on, p.points_until) END AS expires_on
+			FROM loyalty.entry e
+			JOIN loyalty.member m ON m.member_id = e.member_id
+			LEFT JOIN loyalty.expiry_policy p ON p.program_id = m.program_id
+			LEFT JOIN (SELECT DISTINCT ON (c.member_id, c.lot_seq) c.member_id, c.lot_seq, c.expires_on
+					FROM loyalty.lot_change c ORDER BY c.member_id, c.lot_seq, c.n DESC) c
+				ON c.member_id = e.member_id AND c.lot_seq = e.seq
+			WHERE e.expires_on IS NOT NULL AND e.kind <> 'expire') l
 	LEFT JOIN (SELECT v.member_id, v.lot_seq, pg_catalog.sum(v.points) AS points,
 				pg_catalog.sum(v.points) FILTER (WHERE v.kind IN ('redeem', 'redeem_cancel')) AS redeemed
 			FROM loyalty.lot_draw v WHERE v.occurred_at <= $1 GROUP BY v.member_id, v.lot_seq) d

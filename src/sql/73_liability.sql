@@ -42,11 +42,13 @@ BEGIN
 		JOIN lot l ON l.member_id = o.member_id AND l.valid > 0
 		WINDOW w AS (PARTITION BY l.member_id ORDER BY l.expires_on, l.lot_seq)
 	), open AS (
-		SELECT l.member_id, l.lot_seq, l.class, l.earned_at, l.expires_on, l.points + l.redeemed AS issued, l.redeemed,
+		-- a debt that is repaid before it is made, by business time, is points until then
+		SELECT l.member_id, l.lot_seq, CASE l.class WHEN 'debt' THEN 'sale' ELSE l.class END AS class, l.earned_at, l.expires_on,
+			l.points + l.redeemed AS issued, l.redeemed,
 			CASE WHEN l.valid <= 0 THEN 0 WHEN n.member_id IS NULL THEN l.valid ELSE n.points END AS points
 		FROM lot l
 		LEFT JOIN netted n ON n.member_id = l.member_id AND n.lot_seq = l.lot_seq
-		WHERE l.class <> 'debt'
+		WHERE l.class <> 'debt' OR l.valid > 0
 	), part AS (
 		SELECT coalesce(o.class, l.class) AS class, coalesce(o.earned_at, l.earned_at) AS earned_at, l.expires_on,
 			l.issued * coalesce(o.share, 1) AS issued, l.redeemed * coalesce(o.share, 1) AS redeemed,
@@ -103,7 +105,8 @@ BEGIN
 					JOIN loyalty.entry b ON b.member_id = l.member_id AND b.seq = l.seq
 					LEFT JOIN loyalty.allocation a ON a.member_id = l.member_id AND a.lot_seq = l.seq
 					LEFT JOIN loyalty.entry d ON d.member_id = a.member_id AND d.seq = a.entry_seq
-					WHERE l.expires_on < v_today
+					LEFT JOIN loyalty.expiry_policy x ON x.program_id = v_program
+					WHERE l.points > 0 AND least(l.expires_on, m.lapses_on, x.points_until) < v_today
 					GROUP BY l.member_id, l.seq) l), 0)
 		INTO v_balances
 		FROM loyalty.member m

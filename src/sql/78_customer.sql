@@ -124,7 +124,7 @@ COMMENT ON COLUMN loyalty.member_group.group_name IS 'the group';
 CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 	SELECT p.name AS program, m.member_id, m.joined_on, a.as_of, t.name AS tier, nt.name AS next_tier,
 		(nt.threshold - m.qualifying)::numeric(18,2) AS amount_to_next_tier,
-		m.balance, m.debt, e.next_expiry_on, e.expiring_points::numeric(18,2) AS next_expiring_points,
+		coalesce(b.balance, m.balance) AS balance, m.debt, e.next_expiry_on, e.expiring_points::numeric(18,2) AS next_expiring_points,
 		s.population, s.r, s.f, s.m, (s.r * 100 + s.f * 10 + s.m)::integer AS rfm_code, s.segment,
 		y.first_sale_on, y.last_sale_on, a.as_of - y.last_sale_on AS days_since_last_sale, y.last_return_on,
 		y.sales, y.reversed AS reversed_sales, y.returns, y.purchase_days,
@@ -142,10 +142,11 @@ CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
 	LEFT JOIN LATERAL (SELECT n.name, n.threshold FROM loyalty.tier n
 		WHERE n.program_id = m.program_id AND n.threshold > m.qualifying ORDER BY n.threshold LIMIT 1) nt ON true
-	LEFT JOIN LATERAL (SELECT o.expires_on AS next_expiry_on, sum(o.remaining) AS expiring_points FROM loyalty.lot o
-		WHERE o.member_id = m.member_id AND o.is_open AND o.remaining > 0 AND o.expires_on < 'infinity'
+	LEFT JOIN LATERAL (SELECT o.expires_on AS next_expiry_on, sum(o.remaining) AS expiring_points FROM loyalty.open_lot o
+		WHERE o.member_id = m.member_id AND o.remaining > 0 AND o.expires_on < 'infinity'
 			AND o.expires_on >= (now() AT TIME ZONE p.time_zone)::date
 		GROUP BY o.expires_on ORDER BY o.expires_on LIMIT 1) e ON true
+	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
 	LEFT JOIN loyalty.member_score s ON s.member_id = m.member_id
 	LEFT JOIN loyalty.member_summary y ON y.member_id = m.member_id
 	LEFT JOIN LATERAL (SELECT coalesce(sum(v.sales), 0)::bigint AS sales, coalesce(sum(v.gross - v.returned), 0) AS net

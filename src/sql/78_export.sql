@@ -31,20 +31,21 @@ BEGIN
 	END IF;
 	RETURN QUERY
 		SELECT m.customer, m.member_id, t.name, coalesce(s.segment, s.population), (s.r * 100 + s.f * 10 + s.m)::integer, k.risk,
-			m.balance, coalesce(e.points, 0)::numeric(18,2), e.expires_on, s.last_sale_on
+			coalesce(b.balance, m.balance), coalesce(e.points, 0)::numeric(18,2), e.expires_on, s.last_sale_on
 		FROM loyalty.member m
 		LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
+		LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
 		LEFT JOIN loyalty.member_score s ON s.member_id = m.member_id
 		LEFT JOIN loyalty.churn_risk k ON k.member_id = m.member_id
-		LEFT JOIN LATERAL (SELECT sum(l.remaining) AS points, min(l.expires_on) AS expires_on FROM loyalty.lot l
-			WHERE l.member_id = m.member_id AND l.is_open AND l.remaining > 0 AND l.expires_on >= v_today
+		LEFT JOIN LATERAL (SELECT sum(l.remaining) AS points, min(l.expires_on) AS expires_on FROM loyalty.open_lot l
+			WHERE l.member_id = m.member_id AND l.remaining > 0 AND l.expires_on >= v_today
 				AND l.expires_on < 'infinity' AND ($7 IS NULL OR l.expires_on <= v_today + $7)) e ON true
 		WHERE m.program_id = v_program
 			AND ($2 IS NULL OR coalesce(s.segment, s.population) = $2)
 			AND ($3 IS NULL OR t.name = $3)
 			AND ($4 IS NULL OR EXISTS (SELECT FROM loyalty.member_group g WHERE g.member_id = m.member_id AND g.group_name = $4))
 			AND ($5 IS NULL OR k.risk = $5)
-			AND ($6 IS NULL OR m.balance >= $6)
+			AND ($6 IS NULL OR coalesce(b.balance, m.balance) >= $6)
 			AND ($7 IS NULL OR e.points > 0)
 		ORDER BY m.customer, m.member_id;
 END

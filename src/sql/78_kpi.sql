@@ -124,14 +124,12 @@ CREATE VIEW loyalty.points_liability WITH (security_invoker = true) AS
 		count(x.debt) AS members_in_debt, coalesce(sum(x.debt), 0)::numeric(18,2) AS debt_points
 	FROM loyalty.program p
 	-- by member first: that is less than telling apart the members of all lots
-	LEFT JOIN (SELECT m.program_id, l.member_id, sum(l.remaining) FILTER (WHERE l.remaining > 0) AS open,
+	LEFT JOIN (SELECT l.program_id, l.member_id, sum(l.remaining) FILTER (WHERE l.remaining > 0) AS open,
 				sum(l.remaining) FILTER (WHERE l.remaining > 0 AND l.expires_on < 'infinity') AS expiring,
 				-sum(l.remaining) FILTER (WHERE l.remaining < 0) AS debt
 			FROM loyalty.program q
-			JOIN loyalty.member m ON m.program_id = q.program_id
-			JOIN loyalty.lot l ON l.member_id = m.member_id AND l.is_open
-				AND l.expires_on >= (now() AT TIME ZONE q.time_zone)::date
-			GROUP BY m.program_id, l.member_id) x ON x.program_id = p.program_id
+			JOIN loyalty.open_lot l ON l.program_id = q.program_id AND l.expires_on >= (now() AT TIME ZONE q.time_zone)::date
+			GROUP BY l.program_id, l.member_id) x ON x.program_id = p.program_id
 	GROUP BY p.program_id, p.name, p.currency;
 COMMENT ON VIEW loyalty.points_liability IS 'one row per programme: points that members can still spend, now, whether or not expiry has been booked';
 COMMENT ON COLUMN loyalty.points_liability.program IS 'programme';
@@ -145,10 +143,9 @@ COMMENT ON COLUMN loyalty.points_liability.debt_points IS 'the points they owe';
 CREATE VIEW loyalty.points_expiring WITH (security_invoker = true) AS
 	SELECT p.name AS program, date_trunc('month', l.expires_on)::date AS expires_month, min(l.expires_on) AS first_expiry_on,
 		count(*) AS lots, count(DISTINCT l.member_id) AS members, sum(l.remaining)::numeric(18,2) AS points
-	FROM loyalty.lot l
-	JOIN loyalty.member m ON m.member_id = l.member_id
-	JOIN loyalty.program p ON p.program_id = m.program_id
-	WHERE l.is_open AND l.remaining > 0 AND l.expires_on < 'infinity'
+	FROM loyalty.open_lot l
+	JOIN loyalty.program p ON p.program_id = l.program_id
+	WHERE l.remaining > 0 AND l.expires_on < 'infinity'
 		AND l.expires_on >= (now() AT TIME ZONE p.time_zone)::date
 	GROUP BY p.name, 2;
 COMMENT ON VIEW loyalty.points_expiring IS 'one row per programme and month in which points expire that are valid now; points that never expire are in none';

@@ -15,8 +15,9 @@ BEGIN
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
 		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot, loyalty.stored_lot,
+		loyalty.open_lot, loyalty.member_now, loyalty.expiry_policy, loyalty.hold,
 		loyalty.lifetime_model, loyalty.member_lifetime, loyalty.segment, loyalty.segment_cell, loyalty.segment_label TO loyalty_bi;
-	GRANT SELECT (member_id, seq, kind, points, occurred_at, recorded_at, expires_on) ON loyalty.entry TO loyalty_bi;
+	GRANT SELECT (member_id, seq, kind, points, occurred_at, recorded_at, expires_on, usable_from) ON loyalty.entry TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
 		loyalty.refresh_details(text, date, boolean),

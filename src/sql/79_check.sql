@@ -42,8 +42,19 @@ AS $$
 		FROM loyalty.member m
 		JOIN loyalty.program p ON p.program_id = m.program_id
 		WHERE m.debt > 0
-			AND EXISTS (SELECT FROM loyalty.lot l WHERE l.member_id = m.member_id AND l.remaining > 0
+			AND EXISTS (SELECT FROM loyalty.open_lot l WHERE l.member_id = m.member_id AND l.remaining > 0
 				AND l.expires_on >= (now() AT TIME ZONE p.time_zone)::date)
+	UNION ALL
+	SELECT 'member does not know what his lots say of days', m.member_id,
+			format('next_expiry %s, expired_through %s, usable_from %s; lots %s, %s, %s', m.next_expiry, m.expired_through,
+				m.usable_from, l.next_expiry, l.expired_through, l.usable_from)
+		FROM loyalty.member m
+		JOIN (SELECT l.member_id, min(l.expires_on) FILTER (WHERE l.remaining > 0) AS next_expiry,
+					max(l.expires_on) FILTER (WHERE l.expired > 0) AS expired_through,
+					max(l.usable_from) FILTER (WHERE l.remaining > 0) AS usable_from
+				FROM loyalty.lot l GROUP BY l.member_id) l ON l.member_id = m.member_id
+		WHERE coalesce(m.next_expiry, 'infinity') > l.next_expiry OR coalesce(m.expired_through, '-infinity') < l.expired_through
+			OR coalesce(m.usable_from, '-infinity') < l.usable_from
 	-- lots against entries and allocations
 	UNION ALL
 	SELECT 'lot is not its points plus its allocations', l.member_id,
@@ -58,6 +69,26 @@ AS $$
 		FROM loyalty.lot l
 		WHERE l.remaining NOT BETWEEN least(l.points, 0) AND greatest(l.points, 0)
 			OR l.is_open <> (l.remaining <> 0) OR l.points = 0
+	UNION ALL
+	SELECT 'expired points of a lot are not what was written down', l.member_id,
+			format('lot %s: %s, written down %s, given anew %s', l.seq, l.expired, coalesce(a.points, 0), coalesce(c.points, 0))
+		FROM loyalty.lot l
+		LEFT JOIN (SELECT a.member_id, a.lot_seq, -sum(a.points) AS points FROM loyalty.entry e
+				JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
+				WHERE e.kind = 'expire' GROUP BY a.member_id, a.lot_seq) a ON a.member_id = l.member_id AND a.lot_seq = l.seq
+		LEFT JOIN (SELECT c.member_id, c.lot_seq, sum(c.points) AS points FROM loyalty.lot_change c
+				GROUP BY c.member_id, c.lot_seq) c ON c.member_id = l.member_id AND c.lot_seq = l.seq
+		WHERE l.expired <> coalesce(a.points, 0) - coalesce(c.points, 0) OR l.expired < 0
+	UNION ALL
+	SELECT 'points expired while they were valid', e.member_id, format('entry %s: %s', e.seq, e.points)
+		FROM loyalty.entry e
+		JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
+		JOIN loyalty.lot l ON l.member_id = a.member_id AND l.seq = a.lot_seq
+		JOIN loyalty.member m ON m.member_id = e.member_id
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		WHERE e.kind = 'expire' AND e.points < 0 AND l.expired > 0
+			AND e.occurred_at < ((l.expires_on + 1)::timestamp AT TIME ZONE p.time_zone)
+			AND NOT EXISTS (SELECT FROM loyalty.lot_change c WHERE c.member_id = l.member_id AND c.lot_seq = l.seq)
 	UNION ALL
 	SELECT 'lot is there twice', l.member_id, format('lot %s', l.seq)
 		FROM loyalty.lot l GROUP BY l.member_id, l.seq HAVING count(*) > 1
@@ -103,10 +134,19 @@ AS $$
 				AND (e.key IS NOT NULL OR (b.source_id = e.source_id AND b.doc_key = e.doc_key)))
 	UNION ALL
 	SELECT 'lot does not expire when its entry says', l.member_id,
-			format('lot %s: %s, entry %s', l.seq, l.expires_on, e.expires_on)
+			format('lot %s: %s, entry %s', l.seq, l.expires_on, coalesce(c.expires_on, e.expires_on))
 		FROM loyalty.lot l
 		JOIN loyalty.entry e ON e.member_id = l.member_id AND e.seq = l.seq
-		WHERE e.expires_on IS DISTINCT FROM l.expires_on
+		LEFT JOIN (SELECT DISTINCT ON (c.member_id, c.lot_seq) c.* FROM loyalty.lot_change c
+				ORDER BY c.member_id, c.lot_seq, c.n DESC) c ON c.member_id = l.member_id AND c.lot_seq = l.seq
+		WHERE coalesce(c.expires_on, e.expires_on) IS DISTINCT FROM l.expires_on
+	UNION ALL
+	SELECT 'points cannot be spent from the day their document says', d.member_id,
+			format('document %s of source %s: %s, lot %s: %s', d.doc_key, d.source_id, d.usable_from, l.seq, l.usable_from)
+		FROM loyalty.document d
+		JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
+		JOIN loyalty.lot l ON l.member_id = e.member_id AND l.seq = e.seq AND l.points > 0
+		WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' AND d.usable_from IS DISTINCT FROM l.usable_from
 	UNION ALL
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
@@ -332,13 +372,16 @@ AS $$
 	UNION ALL
 	SELECT 'entry of no call', e.member_id, format('entry %s, key %s', e.seq, e.key)
 		FROM loyalty.entry e
-		WHERE (e.key IS NULL) <> (e.kind IN ('earn', 'return', 'event', 'correction'))
+		WHERE (e.key IS NULL) <> (e.kind IN ('earn', 'return', 'event', 'correction', 'expire'))
 			OR (e.kind IN ('redeem', 'adjust', 'transfer') AND e.key NOT LIKE ALL (ARRAY['paid\_by\_points:%', 'merge:%'])
 				AND NOT EXISTS (SELECT FROM loyalty.operation o
 					WHERE o.member_id = e.member_id AND o.key IN (e.key, 'capture:' || e.key)))
 	-- figures of analytics
 	UNION ALL
 	SELECT * FROM loyalty.check_analytics()
+	-- messages
+	UNION ALL
+	SELECT * FROM loyalty.check_messages()
 $$;
 COMMENT ON FUNCTION loyalty.check() IS
 'proves that balances, lots, allocations, documents, tiers and families agree with the entries; no rows: all is well';

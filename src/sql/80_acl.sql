@@ -7,7 +7,7 @@ AS $$
 DECLARE
 	v_role text;
 BEGIN
-	FOREACH v_role IN ARRAY ARRAY['loyalty_admin', 'loyalty_manager', 'loyalty_clerk', 'loyalty_bi', 'loyalty_erp'] LOOP
+	FOREACH v_role IN ARRAY ARRAY['loyalty_admin', 'loyalty_manager', 'loyalty_clerk', 'loyalty_bi', 'loyalty_erp', 'loyalty_messenger'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = v_role) THEN
 			EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
 			RETURN NEXT v_role;
@@ -24,13 +24,13 @@ BEGIN
 	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(integer) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
-		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb), loyalty.settle(),
+		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text),
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz),
 		loyalty.period_statement(text, text, timestamptz, timestamptz), loyalty.statement_lots(text, text, timestamptz, timestamptz),
 		loyalty.statement_text(text, text, timestamptz, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
-	GRANT EXECUTE ON FUNCTION loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
+	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
 		loyalty.redeem(text, text, numeric, text, text, text, numeric, jsonb, timestamptz),
 		loyalty.cancel_redemption(text, text, text, timestamptz),
@@ -39,6 +39,8 @@ BEGIN
 		loyalty.release_hold(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.adjust(text, text, numeric, text, text, date, timestamptz),
+		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
+		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
 	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.close_holds(integer)
 		TO loyalty_manager;
@@ -61,6 +63,17 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)
 		TO loyalty_manager;
+	-- a messenger has the messages it fetched, and no table
+	GRANT EXECUTE ON FUNCTION loyalty.fetch_messages(text, integer, text[], interval, timestamptz),
+		loyalty.acknowledge(text, bigint, text, text, timestamptz),
+		loyalty.acknowledge_all(text, bigint[], text[], text[], timestamptz),
+		loyalty.fail_message(text, bigint, text, text, text, interval, timestamptz),
+		loyalty.render_message(bigint, text, text, text), loyalty.message_fields() TO loyalty_messenger;
+	GRANT EXECUTE ON FUNCTION loyalty.message_fields(), loyalty.retry_dead(text, text, text),
+		loyalty.discard_dead(text, text, text), loyalty.render_message(bigint, text, text, text),
+		loyalty.set_language(text, text, text), loyalty.check_messages() TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.set_language(text, text, text) TO loyalty_clerk, loyalty_erp;
+	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
@@ -72,14 +85,15 @@ BEGIN
 		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
 		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
-	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation TO loyalty_bi;
-	GRANT SELECT ON loyalty.tier_ladder, loyalty.program, loyalty.tier TO loyalty_bi;
-	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier TO loyalty_bi;
+	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
+		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation, loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;
 COMMENT ON FUNCTION loyalty.create_roles() IS
-'creates loyalty_admin, loyalty_manager, loyalty_clerk, loyalty_bi and loyalty_erp where they do not exist, and grants them their rights; returns the roles it created';
+'creates loyalty_admin, loyalty_manager, loyalty_clerk, loyalty_bi, loyalty_erp and loyalty_messenger where they do not exist, and grants them their rights; returns the roles it created';
 
 REVOKE ALL ON ALL ROUTINES IN SCHEMA loyalty FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA loyalty FROM PUBLIC;

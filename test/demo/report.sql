@@ -14,6 +14,14 @@ FROM loyalty.member_balance b JOIN erp.customer c ON c.customer_id::text = b.cus
 ORDER BY b.balance DESC, b.customer
 LIMIT 10;
 
+\echo '== What the rules gave'
+SELECT r.name AS rule, r.kind, count(*) FILTER (WHERE d.state = 'booked') AS sales,
+	count(DISTINCT d.member_id) FILTER (WHERE d.state = 'booked') AS members
+FROM loyalty.document d JOIN loyalty.rule r ON r.rule_id = ANY (d.rules)
+WHERE d.kind = 'sale'
+GROUP BY r.rule_id
+ORDER BY r.rule_id;
+
 \echo '== The tier ladder'
 SELECT * FROM loyalty.tier_ladder ORDER BY threshold;
 
@@ -21,7 +29,7 @@ SELECT * FROM loyalty.tier_ladder ORDER BY threshold;
 SELECT m.customer, c.name AS customer_name
 FROM loyalty.entry e JOIN loyalty.member m USING (member_id) JOIN erp.customer c ON c.customer_id::text = m.customer
 GROUP BY m.member_id, c.customer_id
-HAVING count(DISTINCT e.kind) = 3 AND count(*) BETWEEN 10 AND 20
+HAVING count(DISTINCT e.kind) >= 3 AND count(*) BETWEEN 10 AND 20
 ORDER BY max(m.qualifying) DESC, m.member_id
 LIMIT 1 \gset
 
@@ -53,6 +61,10 @@ SELECT d.doc_key AS document, d.kind, d.state, to_char(d.occurred_at, 'YYYY-MM-D
 FROM loyalty.document d
 WHERE (d.doc_key = :'returned' AND d.root_key = '' OR d.root_key = :'returned') AND d.state = 'booked'
 ORDER BY d.kind DESC, d.occurred_at, d.doc_key;
+
+\echo '== What' :customer_name 'can spend, and until when'
+SELECT p.* FROM loyalty.points('Club', :'customer', '2025-01-02') p;
+SELECT sentence FROM loyalty.answer_expiry('Club', :'customer', '2025-01-02');
 
 \echo '== What a basket of 250 would earn the same customer now'
 SELECT * FROM loyalty.quote_earn('Club', :'customer', 250);

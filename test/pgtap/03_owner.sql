@@ -120,7 +120,7 @@ SELECT is((SELECT channel FROM loyalty.document WHERE doc_key = '3'), 'lt_dba', 
 -- roles
 SELECT lives_ok($$SELECT loyalty.create_roles()$$, 'create_roles() creates the roles');
 SELECT is((SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname ~ '^loyalty_'),
-	'loyalty_admin loyalty_bi loyalty_clerk loyalty_erp loyalty_manager', 'all five');
+	'loyalty_admin loyalty_bi loyalty_clerk loyalty_erp loyalty_manager loyalty_messenger', 'all six');
 SELECT lives_ok($$SELECT loyalty.create_roles()$$, 'and can be called again');
 CREATE ROLE lt_new;
 GRANT loyalty_admin TO lt_new;

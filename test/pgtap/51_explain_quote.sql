@@ -123,5 +123,28 @@ SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('q doc', 'ann', 10, '[{"amou
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn(NULL, 'ann', 10)$$, '22004', NULL, 'no programme is an error');
 
 SELECT shop.clean();
+-- the row of an invoice that does not exist yet: its rules are asked, too
+SELECT loyalty.create_program('row', 'Europe/Berlin', currency => 'EUR') \gset
+SELECT loyalty.set_rule('row', 'base', 1, 1) \gset
+SELECT shop.attach('row', 'row', currency => 'r.currency', rate => 'r.rate', paid_by_points => 'r.points_paid') \gset
+SELECT loyalty.set_rule('row', 'app', kind => 'bonus', points => 7, condition => $$invoice.channel = 'app'$$) \gset
+SELECT loyalty.set_rule('row', 'store', kind => 'bonus', points => 9, condition => $$document.channel = 'store'$$) \gset
+SELECT loyalty.set_rule('row', 'march', kind => 'bonus', points => 11, condition => 'document.month = 3') \gset
+SELECT is((SELECT points FROM loyalty.quote_earn('row', 'ann', 100, source => 'row', invoice => i::jsonb) ORDER BY step DESC LIMIT 1), p, i)
+	FROM (VALUES ('{"state": "posted", "channel": "app", "at": "2024-02-10"}', 107.00), ('{"state": "posted", "channel": "store", "at": "2024-02-10"}', 109.00),
+		('{"state": "posted", "at": "2024-03-31 23:30 UTC"}', 100.00), ('{"state": "paid", "at": "2024-03-31 20:30 UTC", "note": "x"}', 111.00)) v (i, p);
+SELECT is((SELECT points FROM loyalty.quote_earn('row', NULL, source => 'row', invoice => '{"state": "posted", "at": "2024-02-10", "total": 50, "currency": "USD", "rate": 2, "customer": "ann", "points_paid": 10}')
+	ORDER BY step DESC LIMIT 1), 80.00, 'amount, rate and what points paid are in the row');
+INSERT INTO shop.invoice (id, customer, total, currency, rate, points_paid, at, channel) VALUES (900, 'ann', 50, 'USD', 2, 10, '2024-02-10', 'app');
+SELECT loyalty.settle() \gset
+SELECT is((SELECT points FROM loyalty.quote_earn('row', NULL, source => 'row', invoice => (SELECT to_jsonb(i) FROM shop.invoice i WHERE id = 900)) ORDER BY step DESC LIMIT 1),
+	loyalty.balance('row', 'ann'), 'what is quoted is what is booked');
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row', invoice => '{"state": "draft"}')$$, '22023', NULL, 'a draft does not count');
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row')$$, '22023', NULL, 'a source without a row');
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'none', invoice => '{}')$$, 'LY001', NULL, 'a source that is not there');
+SELECT shop.attach('row two', 'q doc') \gset
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row two', invoice => '{}')$$, 'LY001', NULL, 'or another programme''s');
+SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', source => 'row', invoice => '{"state": "posted", "at": "2024-02-10", "total": -1, "currency": "EUR"}')$$, '22023', NULL, 'a basket below 0');
+
 SELECT * FROM finish();
 ROLLBACK;

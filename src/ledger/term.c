@@ -1,0 +1,161 @@
+/*
+ * term.c
+ *	  How long the points of a document last, and from when they can be spent.
+ *
+ * Points expire as the programme, the tier at which the document earned, or
+ * the rule that gave them says.  Where rules of a document differ in that, its
+ * points are split: what a rule gives is what would be missing without it.
+ *
+ * Points of a sale may have to wait, for some days or for what the source maps
+ * (its payment).  When that becomes known, or changes, the document's lots are
+ * told; no points move.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "ledger/ledger.h"
+
+static LoyaltyPlan plan_reschedule = {
+	.sql = "UPDATE loyalty.stored_lot l SET usable_from = $3 FROM pg_catalog.unnest($2) AS k (seq)"
+	" JOIN loyalty.entry e ON e.member_id = $1 AND e.seq = k.seq AND e.expires_on IS NOT NULL"
+	" WHERE l.member_id = $1 AND l.seq = k.seq AND l.points > 0 AND l.expires_on = COALESCE("
+	"(SELECT c.expires_on FROM loyalty.lot_change c WHERE c.member_id = $1 AND c.lot_seq = k.seq ORDER BY c.n DESC LIMIT 1),"
+	" e.expires_on)",
+	.nparams = 3, .types = {INT8OID, INT8ARRAYOID, DATEOID}
+};
+
+/* the next rule (by its number) that has its own word on expiry */
+static LoyaltyRule *
+next_rule(List *matches)
+{
+	LoyaltyRule *next = NULL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		LoyaltyRule *rule = ((LoyaltyMatch *) lfirst(lc))->rule;
+
+		if (rule->expires && (next == NULL || rule->id < next->id))
+			next = rule;
+	}
+	return next;
+}
+
+/* those of other rules; copies, because awarding notes in them what they gave */
+static List *
+without(List *matches, LoyaltyRule *rule)
+{
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		if (match->rule != rule)
+		{
+			LoyaltyMatch *copy = palloc(sizeof(LoyaltyMatch));
+
+			*copy = *match;
+			others = lappend(others, copy);
+		}
+	}
+	return others;
+}
+
+static void
+add_term(LoyaltyTerm *terms, int *n, DateADT expires_on, Points points)
+{
+	for (int i = 0; i < *n; i++)
+		if (terms[i].expires_on == expires_on)
+		{
+			terms[i].points += points;
+			return;
+		}
+	terms[*n].expires_on = expires_on;
+	terms[(*n)++].points = points;
+}
+
+/*
+ * The days through which points of a part are valid, and how many points of
+ * the whole document each of them is for; the last of them is for whatever is
+ * due beyond.  Returns their number, at least 1.
+ */
+int
+loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms)
+{
+	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
+	DateADT		usual = loyalty_points_expire(program, tier, NULL, part->date);
+	List	   *matches = NIL;
+	LoyaltyRule *rule = NULL;
+	Points		points = 0;
+	LoyaltyRemaining whole;
+	int			n = 0;
+
+	if (program->rules_expire && !part->is_return && program->scope != SCOPE_CARRY)
+	{
+		matches = without(loyalty_part_matches(program, part), NULL);
+		rule = next_rule(matches);
+	}
+	*terms = palloc(sizeof(LoyaltyTerm) * (list_length(matches) + 1));
+	if (rule != NULL)
+	{
+		loyalty_start_remaining(&whole, part);
+		points = loyalty_award_remaining(&whole, program, matches, part->rate, NULL).points;
+	}
+	for (; rule != NULL; rule = next_rule(matches))
+	{
+		Points		rest;
+
+		matches = without(matches, rule);
+		rest = loyalty_award_remaining(&whole, program, matches, part->rate, NULL).points;
+		if (points > rest)
+			add_term(*terms, &n, loyalty_points_expire(program, tier, rule, part->date), points - rest);
+		points = Min(points, rest);
+	}
+	if (n == 0 || points > 0)
+		add_term(*terms, &n, usual, points);
+	return n;
+}
+
+/*
+ * The day from which the points of a sale with these facts can be spent.
+ */
+DateADT
+loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts)
+{
+	DateADT		day = DATEVAL_NOBEGIN;
+
+	if (source->program->usable_after > 0)
+		day = facts->date + source->program->usable_after;
+	if (source->items[ITEM_USABLE_FROM] != NULL)
+		day = Max(day, facts->has_usable_from ? facts->usable_from : DATEVAL_NOEND);
+	return day <= facts->date ? DATEVAL_NOBEGIN : day;
+}
+
+/*
+ * Tell the lots of a part that its points can be spent from another day.
+ */
+void
+loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part)
+{
+	LoyaltyPosting p;
+	Datum		values[3];
+	char		nulls[] = "   ";
+	int			n;
+	int64	   *chain;
+
+	part->rescheduled = false;
+	if (part->last_seq == 0)
+		return;
+	loyalty_posting_open(&p, member, part->at);
+	chain = loyalty_chain(&p, &part->last_seq, 1, &n);
+	values[0] = Int64GetDatum(member->id);
+	values[1] = loyalty_int8_array(chain, n);
+	values[2] = DateADTGetDatum(part->usable_from);
+	nulls[2] = DATE_IS_NOBEGIN(part->usable_from) ? 'n' : ' ';
+	(void) loyalty_write(&plan_reschedule, values, nulls);
+	member->usable_from = Max(member->usable_from, part->usable_from);
+	member->dirty = true;
+}

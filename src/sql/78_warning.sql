@@ -1,0 +1,107 @@
+-- Warnings: messages whose cause is that time passes.
+
+CREATE FUNCTION loyalty.due_warnings(members bigint[], as_of timestamptz,
+	OUT member_id bigint, OUT program_id integer, OUT kind text, OUT cause text, OUT payload jsonb)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH asked AS (
+		SELECT m.member_id, m.program_id, s.kind, s.lead_days, s.cycles,
+			($2 AT TIME ZONE p.time_zone)::date AS day, (SELECT max(d) FROM unnest(s.lead_days) d) AS longest,
+			-- no lot ends before
+			least(m.next_expiry, m.lapses_on, x.points_until) AS expires_on
+		FROM unnest($1) u (member_id)
+		JOIN loyalty.member m ON m.member_id = u.member_id AND m.merged_into IS NULL
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		JOIN loyalty.message_setting s ON s.program_id = m.program_id AND s.is_enabled
+		LEFT JOIN loyalty.expiry_policy x ON x.program_id = m.program_id),
+	due AS (
+		-- only for the shortest time that is left to tell: a late run sends one warning
+		SELECT a.member_id, a.program_id, a.kind, format('lot:%s:%s', to_char(l.expires_on, 'YYYY-MM-DD'), t.lead) AS cause,
+			jsonb_build_object('points', trim_scale(l.points), 'expires_on', to_char(l.expires_on, 'YYYY-MM-DD'),
+				'days_left', l.expires_on - a.day) AS payload
+		FROM asked a
+		CROSS JOIN LATERAL (SELECT l.expires_on, sum(l.remaining) AS points FROM loyalty.open_lot l
+			WHERE l.member_id = a.member_id AND l.remaining > 0 AND l.expires_on BETWEEN a.day AND a.day + a.longest
+			GROUP BY l.expires_on) l
+		CROSS JOIN LATERAL (SELECT min(d) AS lead FROM unnest(a.lead_days) d WHERE d >= l.expires_on - a.day) t
+		WHERE a.kind = 'expiring' AND a.expires_on <= a.day + a.longest
+		UNION ALL
+		SELECT a.member_id, a.program_id, a.kind, format('voucher:%s:%s', v.issue_key, t.lead),
+			jsonb_build_object('code', loyalty.show_code(v.code), 'voucher_kind', v.kind,
+				'value', trim_scale(CASE WHEN v.kind = 'value' THEN v.remaining + l.amount ELSE v.value END),
+				'valid_to', to_char(v.valid_to, 'YYYY-MM-DD'), 'days_left', v.valid_to - a.day)
+			|| coalesce((SELECT jsonb_build_object('reward', r.name) FROM loyalty.reward r WHERE r.reward_id = v.reward_id), '{}')
+		FROM asked a
+		JOIN loyalty.voucher v ON v.member_id = a.member_id AND NOT v.is_void AND v.valid_to BETWEEN a.day AND a.day + a.longest
+			AND v.valid_from <= $2
+		-- reservations that have expired count no more
+		CROSS JOIN LATERAL (SELECT count(*) AS n, coalesce(sum(u.amount) FILTER (WHERE v.kind = 'value'), 0) AS amount
+			FROM loyalty.voucher_use u WHERE u.member_id = v.member_id AND u.code = v.code
+				AND u.state = 'reserved' AND u.expires_at <= $2) l
+		CROSS JOIN LATERAL (SELECT min(d) AS lead FROM unnest(a.lead_days) d WHERE d >= v.valid_to - a.day) t
+		WHERE a.kind = 'voucher_ending'
+			AND (v.max_uses IS NULL OR v.uses - l.n < v.max_uses) AND (v.kind <> 'value' OR v.remaining + l.amount > 0)
+		UNION ALL
+		-- once for each time he stays away, and not for those who have been away for ages
+		SELECT a.member_id, a.program_id, a.kind, format('inactive:%s', to_char(y.last_sale_on, 'YYYY-MM-DD')),
+			jsonb_build_object('last_purchase', to_char(y.last_sale_on, 'YYYY-MM-DD'), 'days_since', a.day - y.last_sale_on,
+				'cycle_days', trim_scale(round(y.cycle_days, 1)))
+		FROM asked a
+		JOIN (SELECT s.member_id, s.last_sale_on, (s.last_sale_on - s.first_sale_on)::numeric / (s.purchase_days - 1) AS cycle_days
+			FROM loyalty.member_summary s WHERE s.purchase_days >= 3) y ON y.member_id = a.member_id
+		WHERE a.kind = 'inactive' AND a.day - y.last_sale_on > a.cycles * y.cycle_days
+			AND a.day - y.last_sale_on <= 2 * a.cycles * y.cycle_days
+			-- the figures are as old as their last refresh
+			AND NOT EXISTS (SELECT FROM loyalty.document d WHERE d.member_id = a.member_id
+				AND d.occurred_at >= (y.last_sale_on::timestamp AT TIME ZONE 'UTC') - interval '1 day'
+				AND d.doc_date > y.last_sale_on AND d.kind = 'sale' AND d.state <> 'withdrawn'))
+	SELECT d.member_id, d.program_id, d.kind, d.cause, d.payload FROM due d
+	WHERE NOT EXISTS (SELECT FROM loyalty.message x
+		WHERE x.member_id = d.member_id AND x.kind = d.kind AND x.cause = d.cause)
+$$;
+COMMENT ON FUNCTION loyalty.due_warnings(bigint[], timestamptz) IS
+'internal: warnings that are due to members at an instant and were not given yet';
+
+CREATE FUNCTION loyalty.announce(program_id integer, kind text) RETURNS void
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_announce_sql';
+COMMENT ON FUNCTION loyalty.announce(integer, text) IS
+'internal: lets the commit send NOTIFY loyalty_message for a programme, unless that kind is switched off or does not notify';
+
+CREATE FUNCTION loyalty.warn_members(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
+	OUT last bigint, OUT done bigint)
+RETURNS record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_now timestamptz := coalesce(as_of, clock_timestamp());
+	v_members bigint[];
+BEGIN
+	PERFORM loyalty.check_range('batch', batch, 1, 1000000);
+	done := 0;
+	SELECT array_agg(x.member_id ORDER BY x.member_id), max(x.member_id) INTO v_members, last
+		FROM (SELECT m.member_id FROM loyalty.member m
+			WHERE m.member_id > after AND m.program_id IN (SELECT s.program_id FROM loyalty.message_setting s
+				WHERE s.is_enabled AND s.kind IN ('expiring', 'voucher_ending', 'inactive'))
+			ORDER BY m.member_id LIMIT batch) x;
+	v_members := ARRAY(SELECT DISTINCT w.member_id FROM loyalty.due_warnings(v_members, v_now) w);
+	IF cardinality(v_members) = 0 THEN
+		RETURN;
+	END IF;
+	-- what is told is what holds under the lock
+	PERFORM FROM loyalty.member m WHERE m.member_id = ANY (v_members) ORDER BY m.member_id FOR NO KEY UPDATE;
+	WITH written AS (
+		INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at, state, visible_at, attempts)
+			SELECT w.member_id, w.kind, w.cause, w.program_id, w.payload, v_now, t.now, 'new', t.now, 0
+			FROM loyalty.due_warnings(v_members, v_now) w
+			CROSS JOIN (SELECT clock_timestamp() AS now) t
+			ORDER BY w.member_id
+			ON CONFLICT ON CONSTRAINT message_pkey DO NOTHING
+			RETURNING program_id, kind),
+	announced AS (
+		SELECT count(*) AS n, loyalty.announce(w.program_id, w.kind) FROM written w GROUP BY w.program_id, w.kind)
+	SELECT coalesce(sum(a.n), 0) INTO done FROM announced a;
+END
+$$;
+COMMENT ON FUNCTION loyalty.warn_members(timestamptz, bigint, integer) IS
+'upkeep: writes the warnings that are due (expiring, voucher_ending, inactive) to the next batch members with a number above after; last is the last of these, NULL if there are no more, done the number of messages';
