@@ -82,6 +82,8 @@ END;
 COMMENT ON FUNCTION loyalty.lot_at(timestamptz, date) IS
 'lots of all members at an instant (today: the programme''s day of it): points, what has expired left in, and valid: what counts; the sum of valid is the balance';
 
+-- All of a member's lots are read, by the index: no plan that looks up one at a
+-- time, whatever statistics say.
 CREATE FUNCTION loyalty.statement_lots(program text, customer text,
 	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL,
 	OUT lot bigint, OUT earned_on date, OUT expires_on date, OUT opening numeric(18,2),
@@ -89,7 +91,7 @@ CREATE FUNCTION loyalty.statement_lots(program text, customer text,
 	OUT spent numeric(18,2), OUT given_back numeric(18,2), OUT expired numeric(18,2), OUT reversed numeric(18,2),
 	OUT closing numeric(18,2))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -115,6 +115,11 @@ SELECT is_empty($$SELECT a.c, a.until, b.opening FROM shop.answered a
 SELECT is_empty($$SELECT a.* FROM shop.answered a
 	CROSS JOIN LATERAL (SELECT sum(l.closing) AS closing, sum(l.expired) AS expired FROM loyalty.statement_lots('tab', a.c, a.since, a.until) l) l
 	WHERE coalesce(l.closing, 0) <> a.closing OR coalesce(l.expired, 0) <> a.expired$$, 'lots add up to the statement');
+-- written down or not
+SELECT cmp_ok((SELECT done FROM loyalty.expire_points('2046-01-01')), '>', 20::bigint, 'upkeep');
+SELECT is_empty($$SELECT a.c, a.since, a.until FROM shop.answered a CROSS JOIN LATERAL loyalty.period_statement('tab', a.c, a.since, a.until) s
+	WHERE (s.opening, s.earned, s.adjusted, s.spent, s.given_back, s.expired, s.reversed, s.closing)
+		IS DISTINCT FROM (a.opening, a.earned, a.adjusted, a.spent, a.given_back, a.expired, a.reversed, a.closing)$$, 'changes no statement');
 SELECT * FROM shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -87,6 +87,7 @@ SELECT is_empty($$SELECT * FROM loyalty.check_revenue('tab', '2040-09-30')$$, 'c
 -- at random
 SELECT loyalty.set_rule('tab', 'base', 1, 1) \gset
 SELECT loyalty.set_revenue_policy('tab', 0.5, NULL, valid_from => '2041-01-01') \gset
+SELECT loyalty.set_expiry('tab', '90 days', lapse_after => '6 months') \gset
 \ir life.psql
 SELECT setseed(0.1717);
 SELECT shop.live(400) \gset
@@ -94,6 +95,7 @@ SELECT is_empty($$SELECT * FROM generate_series(timestamptz '2041-01-01 00:00+00
 SELECT is_empty($$SELECT * FROM loyalty.check_revenue('tab', '2043-12-01')$$, 'so are the points of every month');
 CREATE TABLE shop.month AS SELECT * FROM loyalty.deferred_revenue('tab', NULL, '2043-12-01');
 SELECT is((SELECT count(*) FROM shop.month WHERE deferred < 0 OR provision < 0 OR expected_share NOT BETWEEN 0 AND 1), 0::bigint, 'nothing is below zero');
+SELECT cmp_ok((SELECT count(*) FROM loyalty.liability('tab', '2042-06-01') WHERE class = 'sale' AND expires_month IS NOT NULL), '>', 0::bigint, 'points of purchases expire');
 SELECT cmp_ok((SELECT min(expected_share) FROM shop.month), '<', 0.95, 'some breakage is expected');
 SELECT is((SELECT sum(allocated - returned - released) FROM shop.month), (SELECT deferred FROM shop.month WHERE period = '2043-12-01'), 'what was allocated is deferred, taken back or released');
 SELECT is((SELECT sum(granted - used) FROM shop.month), (SELECT provision FROM shop.month WHERE period = '2043-12-01'), 'what was granted is used or provided for');
@@ -102,11 +104,17 @@ SELECT is_empty($$SELECT entry_date FROM loyalty.journal('tab', '2040-01-01', '2
 SELECT is((SELECT sum(credit - debit) FROM loyalty.journal('tab', '2040-01-01', '2043-12-31') WHERE account IN ('3250', 'contract liability', '3070')),
 	(SELECT deferred + provision FROM shop.month WHERE period = '2043-12-01'), 'the accounts hold what is deferred and provided for');
 SELECT is((SELECT sum(points_issued - points_redeemed - points_expired) - (SELECT points_owed FROM shop.month WHERE period = '2043-12-01') FROM shop.month),
-	(SELECT sum(l.points) FROM loyalty.liability('tab', '2043-12-31 23:59:59.999999+00') l), 'months add up to the balances');
+	(SELECT coalesce(sum(l.points), 0) FROM loyalty.liability('tab', '2043-12-31 23:59:59.999999+00') l), 'months add up to the balances');
 -- no look-ahead: a month as it is told from later is as it was told then
 SELECT is_empty($$SELECT m.period, d.* FROM shop.month m CROSS JOIN LATERAL (SELECT * FROM loyalty.deferred_revenue('tab', m.period, m.period)) d
 	WHERE m.period >= '2041-06-01' AND extract(month FROM m.period)::integer % 3 = 0
 		AND (d.allocated, d.released, d.deferred, d.provision, d.expected_share) IS DISTINCT FROM (m.allocated, m.released, m.deferred, m.provision, m.expected_share)$$, 'what comes later changes nothing');
+-- whether or not anybody writes down what has expired
+CREATE TABLE shop.owed AS SELECT t, l.* FROM generate_series(timestamptz '2041-01-01 00:00+00', '2043-12-01', '33 days 7 hours') t, loyalty.liability('tab', t) l;
+SELECT cmp_ok((SELECT done FROM loyalty.expire_points('2044-01-01')), '>', 20::bigint, 'upkeep');
+SELECT is_empty($$SELECT t, l.* FROM generate_series(timestamptz '2041-01-01 00:00+00', '2043-12-01', '33 days 7 hours') t, loyalty.liability('tab', t) l
+	EXCEPT SELECT * FROM shop.owed$$, 'changes no liability');
+SELECT set_eq('SELECT * FROM loyalty.deferred_revenue(''tab'', NULL, ''2043-12-01'')', 'SELECT * FROM shop.month', 'and no month');
 SELECT * FROM shop.clean();
 SELECT * FROM finish();
 ROLLBACK;
