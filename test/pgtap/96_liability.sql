@@ -61,6 +61,18 @@ SELECT is((SELECT string_agg(concat_ws(' ', class, to_char(vintage, 'YYMM'), to_
 
 SELECT is_empty($$SELECT * FROM generate_series(timestamptz '2040-01-01 00:00+00', '2040-08-01', '17 hours') t, loyalty.check_liability('tab', t)$$, 'check_liability() agrees all the time');
 
+-- a debt of March that is repaid by what was booked later, for February
+SELECT loyalty.enrol('tab', 'eve') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (20, 'eve', '2041-01-05 12:00+00', 100);
+SELECT loyalty.settle() \gset
+SELECT points FROM loyalty.redeem('tab', 'eve', 100, 'e1', at => '2041-01-06 12:00+00') \gset
+INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (21, 'eve', '2041-03-05 12:00+00', -60, 20);
+SELECT loyalty.settle() \gset
+SELECT points FROM loyalty.adjust('tab', 'eve', 80, 'gift', 'e2', at => '2041-02-05 12:00+00') \gset
+SELECT is((SELECT sum(points) FROM loyalty.liability('tab', '2041-02-20') WHERE vintage >= '2041-01-01'), 80.00, 'is no debt yet in February');
+SELECT is((SELECT sum(points) FROM loyalty.liability('tab', '2041-03-20') WHERE vintage >= '2041-01-01'), 20.00, 'and none in March');
+SELECT is_empty($$SELECT * FROM generate_series(timestamptz '2041-01-01 00:00+00', '2041-04-01', '3 days') t, loyalty.check_liability('tab', t)$$, 'check_liability() agrees');
+
 -- expected redemption
 SELECT is(loyalty.redemption_share(NULL, NULL, NULL), 1.0, 'no history: all will be redeemed');
 SELECT is(loyalty.redemption_share(array_fill(100.0, ARRAY[11]), array_fill(0.0, ARRAY[11]), array_fill(1.0, ARRAY[11])), 1.0, 'with less than a year, too');
