@@ -38,17 +38,15 @@ COMMENT ON COLUMN loyalty.lot_movement.occurred_at IS 'business time of that ent
 COMMENT ON COLUMN loyalty.lot_movement.points IS 'change of the lot';
 
 -- What an entry that makes a lot gives it for: purchases, or as a gift.
-CREATE FUNCTION loyalty.lot_class(kind text, points numeric, source_id integer) RETURNS text
+CREATE FUNCTION loyalty.lot_class(kind text, points numeric, header regclass) RETURNS text
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT CASE WHEN $2 < 0 THEN 'debt'
-		WHEN $1 IN ('event', 'adjust') THEN 'grant'
-		WHEN $1 = 'correction' AND EXISTS (SELECT FROM loyalty.source s
-			WHERE s.source_id = $3 AND s.header = 'loyalty.event'::pg_catalog.regclass) THEN 'grant'
+		WHEN $1 IN ('event', 'adjust') OR ($1 = 'correction' AND $3 = 'loyalty.event'::pg_catalog.regclass) THEN 'grant'
 		ELSE 'sale' END;
 END;
-COMMENT ON FUNCTION loyalty.lot_class(text, numeric, integer) IS
-'what a lot is for finance, by the entry that made it: sale (earned by purchases), grant (given for an event or by hand) or debt';
+COMMENT ON FUNCTION loyalty.lot_class(text, numeric, regclass) IS
+'what a lot is for finance, by the entry that made it and the table of its source: sale (earned by purchases), grant (given for an event or by hand) or debt';
 
 -- The formula.  today is the programme's day of as_of.  Not pinned to a
 -- search_path, so that it is inlined and a caller's condition on member_id
@@ -58,16 +56,17 @@ RETURNS TABLE (member_id bigint, lot_seq bigint, class text, earned_at timestamp
 	redeemed numeric, points numeric, is_expired boolean, valid numeric)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT l.member_id, l.seq, loyalty.lot_class(l.kind, l.points, l.source_id), l.occurred_at, l.expires_on,
+	SELECT l.member_id, l.seq, loyalty.lot_class(l.kind, l.points, l.header), l.occurred_at, l.expires_on,
 		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.occurred_at <= $1 THEN l.points ELSE 0 END,
 		x.points, l.expires_on < $2,
 		CASE WHEN l.expires_on < $2 THEN least(x.points, 0) ELSE x.points END
 	-- the day through which a lot is valid, as things are now, is said here and nowhere else
-	FROM (SELECT e.member_id, e.seq, e.kind, e.points, e.source_id, e.occurred_at,
+	FROM (SELECT e.member_id, e.seq, e.kind, e.points, s.header, e.occurred_at,
 				CASE WHEN e.points < 0 THEN 'infinity'
 					ELSE least(coalesce(c.expires_on, e.expires_on), m.lapses_on, p.points_until) END AS expires_on
 			FROM loyalty.entry e
 			JOIN loyalty.member m ON m.member_id = e.member_id
+			LEFT JOIN loyalty.source s ON s.source_id = e.source_id
 			LEFT JOIN loyalty.expiry_policy p ON p.program_id = m.program_id
 			LEFT JOIN (SELECT DISTINCT ON (c.member_id, c.lot_seq) c.member_id, c.lot_seq, c.expires_on
 					FROM loyalty.lot_change c ORDER BY c.member_id, c.lot_seq, c.n DESC) c

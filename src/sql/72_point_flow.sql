@@ -119,55 +119,89 @@ COMMENT ON FUNCTION loyalty.set_revenue_policy(text, numeric, numeric, text, tex
 -- of other lots.  The shares of a lot are 1 together.
 CREATE FUNCTION loyalty.lot_origin(program_id integer)
 RETURNS TABLE (member_id bigint, lot_seq bigint, class text, earned_at timestamptz, share numeric)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-	WITH RECURSIVE made AS MATERIALIZED (
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+	-- what each lot was made of: lot, where it came from, share
+	p_member bigint[];
+	p_lot bigint[];
+	p_from_member bigint[];
+	p_from_lot bigint[];
+	p_share numeric[];
+	-- the same, as far back as it is known
+	o_member bigint[];
+	o_lot bigint[];
+	o_from_member bigint[];
+	o_from_lot bigint[];
+	o_share numeric[];
+	v_made boolean;
+BEGIN
+	WITH made AS MATERIALIZED (
 		SELECT e.member_id, e.seq, e.kind, e.key, e.occurred_at, e.recorded_at, e.expires_on
 		FROM loyalty.entry e
 		JOIN loyalty.member m ON m.member_id = e.member_id
-		WHERE m.program_id = $1 AND e.kind IN ('transfer', 'redeem_cancel') AND e.expires_on IS NOT NULL AND e.points > 0
+		WHERE m.program_id = v_program AND e.kind IN ('transfer', 'redeem_cancel') AND e.expires_on IS NOT NULL AND e.points > 0
 	), giver AS (
 		-- the other side books its part in the same call; a merge's key names it
 		SELECT l.member_id, l.seq, g.member_id AS from_member, g.seq AS from_entry, l.expires_on
 		FROM made l
 		LEFT JOIN loyalty.operation o ON o.member_id = l.member_id AND o.key = l.key AND l.key NOT LIKE 'merge:%'
-		JOIN loyalty.entry g ON g.member_id = CASE WHEN l.key LIKE 'merge:%' THEN pg_catalog.substr(l.key, 7)::bigint ELSE o.other_member_id END
+		JOIN loyalty.entry g ON g.member_id = CASE WHEN l.key LIKE 'merge:%' THEN substr(l.key, 7)::bigint ELSE o.other_member_id END
 			AND g.key = l.key AND g.kind = 'transfer' AND g.points < 0
 			AND g.occurred_at = l.occurred_at AND g.recorded_at = l.recorded_at
 		WHERE l.kind = 'transfer'
-	), part AS MATERIALIZED (
-		SELECT p.member_id, p.seq, p.from_member, p.from_lot, p.points / pg_catalog.sum(p.points) OVER (PARTITION BY p.member_id, p.seq) AS share
-		FROM (SELECT x.member_id, x.seq, x.from_member, x.from_lot, x.points, x.fits,
-					pg_catalog.bool_or(x.fits) OVER (PARTITION BY x.member_id, x.seq) AS any_fits
-				FROM (
-					-- points that expire together have become one lot
-					SELECT g.member_id, g.seq, g.from_member, a.lot_seq AS from_lot, -a.points AS points, f.expires_on = g.expires_on AS fits
-					FROM giver g
-					JOIN loyalty.allocation a ON a.member_id = g.from_member AND a.entry_seq = g.from_entry AND a.points < 0
-					JOIN loyalty.entry f ON f.member_id = a.member_id AND f.seq = a.lot_seq
-					UNION ALL
-					-- what the redemption had drawn and could not give back to where it came from
-					SELECT l.member_id, l.seq, l.member_id, a.lot_seq, -pg_catalog.sum(a.points), true
-					FROM made l
-					JOIN loyalty.entry r ON r.member_id = l.member_id AND r.key = l.key AND r.seq <= l.seq
-						AND r.kind IN ('redeem', 'redeem_cancel')
-					JOIN loyalty.allocation a ON a.member_id = r.member_id AND a.entry_seq = r.seq AND a.lot_seq < l.seq
-					WHERE l.kind = 'redeem_cancel'
-					GROUP BY l.member_id, l.seq, a.lot_seq
-					HAVING pg_catalog.sum(a.points) < 0) x) p
-		WHERE p.fits OR NOT p.any_fits
-	), origin AS (
-		SELECT p.member_id, p.seq, p.from_member, p.from_lot, p.share FROM part p
+	), part AS (
+		-- points that expire together have become one lot
+		SELECT g.member_id, g.seq, g.from_member, a.lot_seq AS from_lot, -a.points AS points,
+			f.expires_on = g.expires_on OR EXISTS (SELECT FROM loyalty.lot_change c
+				WHERE c.member_id = f.member_id AND c.lot_seq = f.seq AND c.expires_on = g.expires_on) AS fits
+		FROM giver g
+		JOIN loyalty.allocation a ON a.member_id = g.from_member AND a.entry_seq = g.from_entry AND a.points < 0
+		JOIN loyalty.entry f ON f.member_id = a.member_id AND f.seq = a.lot_seq
 		UNION ALL
-		SELECT o.member_id, o.seq, p.from_member, p.from_lot, o.share * p.share
-		FROM origin o JOIN part p ON p.member_id = o.from_member AND p.seq = o.from_lot
+		-- what the redemption had drawn and could not give back to where it came from
+		SELECT l.member_id, l.seq, l.member_id, a.lot_seq, -sum(a.points), true
+		FROM made l
+		JOIN loyalty.entry r ON r.member_id = l.member_id AND r.key = l.key AND r.seq <= l.seq AND r.kind IN ('redeem', 'redeem_cancel')
+		JOIN loyalty.allocation a ON a.member_id = r.member_id AND a.entry_seq = r.seq AND a.lot_seq < l.seq
+		WHERE l.kind = 'redeem_cancel'
+		GROUP BY l.member_id, l.seq, a.lot_seq
+		HAVING sum(a.points) < 0
 	)
-	SELECT o.member_id, o.seq, loyalty.lot_class(f.kind, f.points, f.source_id), f.occurred_at, pg_catalog.sum(o.share)
-	FROM origin o
+	SELECT array_agg(x.member_id), array_agg(x.seq), array_agg(x.from_member), array_agg(x.from_lot), array_agg(x.points / x.total)
+		INTO p_member, p_lot, p_from_member, p_from_lot, p_share
+		FROM (SELECT p.*, sum(p.points) OVER (PARTITION BY p.member_id, p.seq) AS total
+			FROM (SELECT p.member_id, p.seq, p.from_member, p.from_lot, p.fits, sum(p.points) AS points,
+						bool_or(p.fits) OVER (PARTITION BY p.member_id, p.seq) AS any_fits
+					FROM part p GROUP BY p.member_id, p.seq, p.from_member, p.from_lot, p.fits) p
+			WHERE p.fits OR NOT p.any_fits) x;
+	o_member := p_member;
+	o_lot := p_lot;
+	o_from_member := p_from_member;
+	o_from_lot := p_from_lot;
+	o_share := p_share;
+	-- one step back at a time, with what came by several ways put together
+	WHILE o_member IS NOT NULL LOOP
+		SELECT array_agg(x.member_id), array_agg(x.lot), array_agg(x.from_member), array_agg(x.from_lot), array_agg(x.share), bool_or(x.made)
+			INTO o_member, o_lot, o_from_member, o_from_lot, o_share, v_made
+			FROM (SELECT o.member_id, o.lot, coalesce(p.from_member, o.from_member) AS from_member, coalesce(p.from_lot, o.from_lot) AS from_lot,
+						sum(o.share * coalesce(p.share, 1)) AS share, bool_or(p.member_id IS NOT NULL) AS made
+					FROM unnest(o_member, o_lot, o_from_member, o_from_lot, o_share) o (member_id, lot, from_member, from_lot, share)
+					LEFT JOIN unnest(p_member, p_lot, p_from_member, p_from_lot, p_share) p (member_id, lot, from_member, from_lot, share)
+						ON p.member_id = o.from_member AND p.lot = o.from_lot
+					GROUP BY 1, 2, 3, 4) x;
+		EXIT WHEN NOT v_made;
+	END LOOP;
+	RETURN QUERY
+	SELECT o.member_id, o.lot, loyalty.lot_class(f.kind, f.points, s.header), f.occurred_at, sum(o.share)
+	FROM unnest(o_member, o_lot, o_from_member, o_from_lot, o_share) o (member_id, lot, from_member, from_lot, share)
 	JOIN loyalty.entry f ON f.member_id = o.from_member AND f.seq = o.from_lot
-	WHERE NOT EXISTS (SELECT FROM part p WHERE p.member_id = o.from_member AND p.seq = o.from_lot)
-	GROUP BY o.member_id, o.seq, 3, 4;
-END;
+	LEFT JOIN loyalty.source s ON s.source_id = f.source_id
+	GROUP BY o.member_id, o.lot, 3, 4;
+END
+$$;
 COMMENT ON FUNCTION loyalty.lot_origin(integer) IS
 'lots of a programme that have the points of earlier lots: what those were (class, when they were earned), and which share each has';
 
@@ -176,7 +210,7 @@ COMMENT ON FUNCTION loyalty.lot_origin(integer) IS
 -- a programme do not depend on how far one looks.
 CREATE FUNCTION loyalty.point_flow(program_id integer, as_of timestamptz)
 RETURNS TABLE (class text, vintage date, month date, issued numeric, redeemed numeric, expired numeric)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -282,7 +316,7 @@ CREATE FUNCTION loyalty.redemption_curve(program text, as_of timestamptz DEFAULT
 	OUT age integer, OUT vintages bigint, OUT held numeric(18,2), OUT redeemed numeric(18,2), OUT expired numeric(18,2),
 	OUT redeemed_share numeric(9,8), OUT expired_share numeric(9,8))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -6,7 +6,7 @@ CREATE FUNCTION loyalty.liability(program text, as_of timestamptz DEFAULT NULL,
 	OUT class text, OUT vintage date, OUT expires_month date, OUT lots bigint, OUT points numeric(18,2),
 	OUT expected_points numeric(18,2), OUT price numeric(18,6), OUT value numeric(18,2))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -87,7 +87,7 @@ COMMENT ON FUNCTION loyalty.liability(text, timestamptz) IS
 
 CREATE FUNCTION loyalty.check_liability(program text, as_of timestamptz DEFAULT NULL, OUT problem text, OUT detail text)
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 DECLARE
 	v_program integer := loyalty.program_id(program);

@@ -29,7 +29,7 @@ CREATE FUNCTION loyalty.revenue_state(program_id integer, through date)
 RETURNS TABLE (period date, is_closed boolean, sales numeric, points_issued numeric, points_redeemed numeric, points_expired numeric,
 	points_owed numeric, points_expected numeric, expected_share numeric, allocated numeric, returned numeric, released numeric,
 	granted numeric, used numeric)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
