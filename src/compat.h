@@ -31,6 +31,22 @@
 	pg_class_ownercheck(relid, role)
 #endif
 
+/* the extension's owner may be a role that nobody logs in as; before 17 he cannot run a worker */
+#if PG_VERSION_NUM >= 170000
+#define LOYALTY_WORKER_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define LOYALTY_WORKER_FLAGS 0
+#endif
+
+/* run a portal at top level, once, to its end */
+#if PG_VERSION_NUM >= 180000
+#define loyalty_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)
+#else
+#define loyalty_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define loyalty_form_minimal_tuple(desc, values, nulls) \
 	heap_form_minimal_tuple(desc, values, nulls, 0)

@@ -12,6 +12,7 @@
 #include "ledger/ledger.h"
 #include "outbox/outbox.h"
 #include "source/source.h"
+#include "upkeep/upkeep.h"
 
 LOYALTY_MODULE_MAGIC;
 
@@ -71,6 +72,7 @@ void
 _PG_init(void)
 {
 	loyalty_config_init();
+	loyalty_launcher_init();
 	RegisterXactCallback(end_of_transaction, NULL);
 	RegisterSubXactCallback(end_of_subtransaction, NULL);
 }

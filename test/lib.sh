@@ -148,6 +148,23 @@ prepare_postgres()
 	note "$("$PG_CONFIG" --version), $PG_BIN"
 }
 
+# Install pg_cron for the server in use.
+need_pg_cron()
+{
+	local lib share run=as_root
+
+	lib=$("$PG_CONFIG" --pkglibdir)
+	share=$("$PG_CONFIG" --sharedir)
+	[ ! -e "$lib/pg_cron.so" ] || return 0
+	need_packages "postgresql-$PG_MAJOR-cron"
+	# apt knows nothing of a private installation
+	if [ ! -e "$lib/pg_cron.so" ]; then
+		[ ! -w "$lib" ] || run=
+		$run cp "/usr/lib/postgresql/$PG_MAJOR/lib/pg_cron.so" "$lib"
+		$run cp "/usr/share/postgresql/$PG_MAJOR/extension/pg_cron"* "$share/extension"
+	fi
+}
+
 # Make the scratch directory; it goes away at exit together with the cluster.
 make_scratch()
 {

@@ -222,6 +222,7 @@ tier_tap()
 	regress=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/regress/pg_regress
 	perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl
 
+	need_pg_cron
 	names=$(names_of "$SCRATCH/tree/test/t" .pl)
 	if [ -z "$names" ]; then
 		fail "tap: there are no tests in test/t"

@@ -159,7 +159,7 @@ typedef struct LoyaltyFound
 	bool		is_return;
 } LoyaltyFound;
 
-extern List *loyalty_scan_documents(LoyaltySource *source, int newest);
+extern List *loyalty_scan_documents(LoyaltySource *source, int newest, TimestampTz since);
 
 /* lines.c */
 extern Jsonb *loyalty_lines_to_jsonb(LoyaltyLine *lines, int n);

@@ -561,10 +561,11 @@ scan(void *sql)
 
 /*
  * Every document of a source that is in scope (of LoyaltyFound *), or with
- * newest > 0 only so many of the latest.
+ * newest > 0 only so many of the latest; none from before an instant, as far
+ * as that can be told.
  */
 List *
-loyalty_scan_documents(LoyaltySource *source, int newest)
+loyalty_scan_documents(LoyaltySource *source, int newest, TimestampTz since)
 {
 	List	   *found = NIL;
 	LoyaltyIdentity save;
@@ -579,6 +580,10 @@ loyalty_scan_documents(LoyaltySource *source, int newest)
 	nkeys = source->expr[ITEM_KEY]->nparts;
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, source->scan_sql);
+	if (!TIMESTAMP_NOT_FINITE(since))
+		appendStringInfo(&sql, " AND (%s) OPERATOR(pg_catalog.>=) pg_catalog.to_timestamp(" INT64_FORMAT ")",
+						 source->expr[ITEM_DOC_DATE]->parts[0],
+						 (int64) timestamptz_to_time_t(since));
 	if (newest > 0)
 		appendStringInfo(&sql, " ORDER BY %d DESC NULLS LAST LIMIT %d", nkeys + 1, newest);
 

@@ -153,6 +153,7 @@ typedef struct LoyaltyOutcome
 	Points		points;
 	int64		parked;
 	MemoryContext context;		/* for the differences */
+	bool		unattended;		/* park whatever on_error says: nobody is there to be told */
 	bool		collect;		/* keep differences below */
 	List	   *differences;	/* of LoyaltyDifference * */
 } LoyaltyOutcome;
@@ -181,6 +182,7 @@ extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 extern void loyalty_lock_if_in_order(int64 member_id);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern void loyalty_lock_no_further_members(void);
+extern int64 loyalty_last_locked(void);
 extern void loyalty_forget_locks(void);
 
 /* load.c */
@@ -242,6 +244,28 @@ extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, Lo
 extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
 extern Points loyalty_least_cap(LoyaltyRule *rule);
 extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* see member/standing.h */
+struct LoyaltyRecord;
+struct LoyaltyTierView;
+
+/* standing.c */
+extern struct LoyaltyRecord *loyalty_standing(MemoryContext context, LoyaltyMember *member);
+extern void loyalty_standing_moved(LoyaltyMember *member, LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_before(MemoryContext context, LoyaltyMember *member, LoyaltyProgram *program,
+											LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_with(struct LoyaltyRecord *record, LoyaltyPart *part, Points points);
+extern bool loyalty_program_measures(LoyaltyProgram *program, LoyaltyMetric metric);
+
+/* tier.c */
+extern int	loyalty_settle_tier(LoyaltyMember *member, TimestampTz at, TimestampTz now);
+extern bool loyalty_tier_from_history(LoyaltyMember *member, TimestampTz at, struct LoyaltyTierView *view);
+
+/* progress.c */
+extern LoyaltyTier *loyalty_tier_now(LoyaltyMember *member, TimestampTz at);
+
+/* gift.c */
+extern void loyalty_give_gift(LoyaltyMember *member, LoyaltyTier *tier, DateADT reached, TimestampTz at, TimestampTz now);
 
 /* whatif.c */
 extern void loyalty_propose_rules(const char *program, Jsonb *rules);
@@ -395,7 +419,7 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);
 extern void loyalty_queue_unmet(void);
-extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit);
+extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit, TimestampTz before, bool unattended);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);
 extern LoyaltyDocument *loyalty_new_document(LoyaltySource *source, const char *key);

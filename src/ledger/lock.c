@@ -49,6 +49,15 @@ loyalty_lock_if_in_order(int64 member_id)
 		(void) loyalty_lock_in_order(&member_id, NULL, 1, &n);
 }
 
+/*
+ * The last member that was locked in the order of locking; 0 for none.
+ */
+int64
+loyalty_last_locked(void)
+{
+	return highest_locked == PG_INT64_MAX ? 0 : highest_locked;
+}
+
 void
 loyalty_forget_locks(void)
 {

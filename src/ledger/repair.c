@@ -12,13 +12,16 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "config.h"
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_settle);
 PG_FUNCTION_INFO_V1(loyalty_retry_parked);
+PG_FUNCTION_INFO_V1(loyalty_settle_waiting_batch);
 PG_FUNCTION_INFO_V1(loyalty_reevaluate);
 PG_FUNCTION_INFO_V1(loyalty_verify);
 PG_FUNCTION_INFO_V1(loyalty_documents_of);
@@ -52,7 +55,7 @@ loyalty_settle(PG_FUNCTION_ARGS)
 	refuse_on_standby("settle");
 	/* what could not be booked just now will not be booked a moment later */
 	if (loyalty_flush_touched(0) == 0 && !IsolationUsesXactSnapshot())
-		n += loyalty_settle_waiting(NULL, SETTLE_WAITING);
+		n += loyalty_settle_waiting(NULL, SETTLE_WAITING, DT_NOEND, false);
 	PG_RETURN_INT64(n);
 }
 
@@ -72,7 +75,25 @@ loyalty_retry_parked(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_documents must be at least 1")));
-	PG_RETURN_INT64(loyalty_settle_waiting(source, limit));
+	PG_RETURN_INT64(loyalty_settle_waiting(source, limit, DT_NOEND, false));
+}
+
+/*
+ * settle_waiting(as_of, after, batch) -> (last, done)
+ *
+ * What fails waits again, with a newer date.  The first call takes the time,
+ * which the following ones get back as the last "member", so that each
+ * document is tried once.
+ */
+Datum
+loyalty_settle_waiting_batch(PG_FUNCTION_ARGS)
+{
+	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "settle_waiting");
+	const int64 epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	TimestampTz before = step.after == 0 ? GetCurrentTimestamp() : step.after - epoch;
+	int64		done = loyalty_settle_waiting(NULL, step.batch, before, true);
+
+	PG_RETURN_DATUM(loyalty_step_result(fcinfo, done < step.batch ? 0 : before + epoch, done));
 }
 
 /* documents of a text[] of keys */
@@ -248,7 +269,7 @@ loyalty_documents_of(PG_FUNCTION_ARGS)
 	loyalty_config_pin();
 	source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_connect();
-	found = loyalty_scan_documents(source, 0);
+	found = loyalty_scan_documents(source, 0, DT_NOBEGIN);
 	SPI_finish();
 	loyalty_config_unpin();
 	list_sort(found, compare_found);

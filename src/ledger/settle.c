@@ -138,7 +138,7 @@ park_documents(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *
 	Batch		b = {docs, n, outcome, error};
 
 	for (int i = 0; i < n; i++)
-		if (docs[i]->source->raise)
+		if (docs[i]->source->raise && !outcome->unattended)
 			ReThrowError(error);
 	if (failures->first == NULL)
 	{
@@ -354,7 +354,7 @@ loyalty_all_documents(LoyaltySource *source)
 	for (uint64 i = 0; i < n; i++)
 		docs = lappend(docs, loyalty_new_document(source, loyalty_spi_text(i, 1)));
 	SPI_freetuptable(SPI_tuptable);
-	foreach(lc, loyalty_scan_documents(source, 0))
+	foreach(lc, loyalty_scan_documents(source, 0, DT_NOBEGIN))
 		docs = lappend(docs, loyalty_new_document(source, ((LoyaltyFound *) lfirst(lc))->key));
 	return docs;
 }
@@ -434,6 +434,8 @@ typedef struct Waiting
 {
 	int32		source_id;
 	int			limit;
+	TimestampTz before;
+	bool		unattended;
 	int64	   *members;
 	int			nmembers;
 	MemoryContext context;
@@ -447,7 +449,7 @@ claim(void *arg)
 	MemoryContext old = MemoryContextSwitchTo(w->context);
 
 	w->claimed = w->nmembers > 0 ? loyalty_claim_of_members(w->members, w->nmembers) :
-		loyalty_claim(w->source_id, w->limit);
+		loyalty_claim(w->source_id, w->limit, w->before);
 	MemoryContextSwitchTo(old);
 }
 
@@ -464,6 +466,7 @@ settle_claimed(Waiting *w)
 	ListCell   *lc;
 	bool		pushed = !ActiveSnapshotSet();
 
+	outcome.unattended = w->unattended;
 	if (pushed)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	w->context = CurrentMemoryContext;
@@ -502,8 +505,12 @@ settle_claimed(Waiting *w)
 	return list_length(w->claimed);
 }
 
+/*
+ * Evaluate up to limit documents that wait since before an instant, of one
+ * source or (NULL) of all.  Returns how many were taken.
+ */
 int64
-loyalty_settle_waiting(LoyaltySource *source, int limit)
+loyalty_settle_waiting(LoyaltySource *source, int limit, TimestampTz before, bool unattended)
 {
 	Waiting		w = {0};
 	int64		n;
@@ -512,6 +519,8 @@ loyalty_settle_waiting(LoyaltySource *source, int limit)
 		return 0;
 	w.source_id = source != NULL ? source->id : 0;
 	w.limit = limit;
+	w.before = before;
+	w.unattended = unattended;
 	loyalty_config_pin();
 	n = settle_claimed(&w);
 	loyalty_config_unpin();

@@ -18,6 +18,7 @@
 #include "errors.h"
 #include "outbox/outbox.h"
 #include "redeem/redeem.h"
+#include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_reserve);
 PG_FUNCTION_INFO_V1(loyalty_capture_hold);
@@ -50,8 +51,8 @@ static LoyaltyPlan plan_expire = {
 /* members who have holds that expired */
 static LoyaltyPlan plan_late = {
 	.sql = "SELECT DISTINCT h.member_id FROM loyalty.hold h WHERE h.state = 'open' AND h.expires_at <= $1"
-	" ORDER BY h.member_id LIMIT $2",
-	.nparams = 2, .types = {TIMESTAMPTZOID, INT8OID}
+	" AND h.member_id > $2 ORDER BY h.member_id LIMIT $3",
+	.nparams = 3, .types = {TIMESTAMPTZOID, INT8OID, INT8OID}
 };
 
 /* a hold as stored */
@@ -105,8 +106,8 @@ tell_released(LoyaltyMember *member, const char *key, Points points, Numeric val
 	loyalty_tell_message(member, MESSAGE_HOLD_RELEASED, psprintf("hold:%s", key), &payload, at, now);
 }
 
-/* note that holds of a locked member have expired; true if any had */
-static bool
+/* note that holds of a locked member have expired; returns how many had */
+static uint64
 expire(LoyaltyMember *member, TimestampTz now)
 {
 	Datum		values[2];
@@ -114,7 +115,7 @@ expire(LoyaltyMember *member, TimestampTz now)
 	bool		isnull;
 
 	if (member->held == 0)
-		return false;
+		return 0;
 	values[0] = Int64GetDatum(member->id);
 	values[1] = TimestampTzGetDatum(now);
 	n = loyalty_write(&plan_expire, values, NULL);
@@ -128,7 +129,7 @@ expire(LoyaltyMember *member, TimestampTz now)
 	}
 	SPI_freetuptable(SPI_tuptable);
 	member->dirty |= n > 0;
-	return n > 0;
+	return n;
 }
 
 /* close a hold that is open */
@@ -309,18 +310,19 @@ loyalty_release_hold(PG_FUNCTION_ARGS)
 }
 
 /*
- * close_holds(max_members integer) -> bigint: notes for so many members that
- * their holds have expired, which is true already; returns how many.
+ * close_holds(as_of, after, batch) -> (last, done): notes that holds have
+ * expired, which is true already.
  */
 Datum
 loyalty_close_holds(PG_FUNCTION_ARGS)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "close_holds");
 	LoyaltyIdentity save;
 	LoyaltyMember *members;
 	LoyaltyMember **dirty;
-	Datum		values[2];
+	Datum		values[3];
 	int64	   *ids;
+	int64		done = 0;
 	int			n;
 	int			found;
 	int			ndirty = 0;
@@ -330,10 +332,12 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
 	loyalty_store_reset();
-	values[0] = TimestampTzGetDatum(now);
-	values[1] = Int64GetDatum(PG_GETARG_INT32(0));
+	values[0] = TimestampTzGetDatum(step.as_of);
+	values[1] = Int64GetDatum(step.after);
+	values[2] = Int64GetDatum(step.batch);
 	n = loyalty_run(&plan_late, values, NULL);
-	ids = palloc(sizeof(int64) * Max(n, 1));
+	ids = palloc(sizeof(int64) * (n + 1));
+	ids[n] = 0;
 	for (int i = 0; i < n; i++)
 		ids[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
@@ -342,12 +346,16 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 		members = loyalty_lock_in_order(ids, NULL, n, &found);
 		dirty = palloc(sizeof(LoyaltyMember *) * Max(found, 1));
 		for (int i = 0; i < found; i++)
-			if (expire(&members[i], now))
+		{
+			/* under the lock: somebody may have closed them meanwhile */
+			done += expire(&members[i], step.as_of);
+			if (members[i].dirty)
 				dirty[ndirty++] = &members[i];
+		}
 		loyalty_store_members(dirty, ndirty);
 	}
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();
-	PG_RETURN_INT64(ndirty);
+	PG_RETURN_DATUM(loyalty_step_result(fcinfo, n < step.batch ? 0 : ids[n - 1], done));
 }

@@ -81,6 +81,20 @@ loyalty_cancel_reward_points(PG_FUNCTION_ARGS)
 	return loyalty_cancel(fcinfo, REDEMPTION_REWARD);
 }
 
+static LoyaltyPlan plan_segment = {
+	.sql = "SELECT segment FROM loyalty.member_score WHERE member_id = $1",
+	.nparams = 1, .types = {INT8OID}
+};
+
+/* the RFM segment that analytics keeps of a member, NULL for none */
+static char *
+segment_of(LoyaltyMember *member)
+{
+	Datum		id = Int64GetDatum(member->id);
+
+	return loyalty_run(&plan_segment, &id, NULL) == 0 ? NULL : loyalty_spi_text(0, 1);
+}
+
 static void
 reward_context(void *arg)
 {
@@ -90,8 +104,8 @@ reward_context(void *arg)
 /*
  * unmet_rewards(program, customer, at, reward_id) -> integer[]: the rewards
  * whose condition does not hold for a customer, among all, or one (not NULL).
- * It sees his tier, and the purchases up to and including that instant; who is
- * no member yet is taken for a new one.
+ * It sees his tier, his segment as of the last refresh, and the purchases up to
+ * and including that instant; who is no member yet is taken for a new one.
  */
 Datum
 loyalty_unmet_rewards(PG_FUNCTION_ARGS)
@@ -107,6 +121,7 @@ loyalty_unmet_rewards(PG_FUNCTION_ARGS)
 	LoyaltyFigures figures = {0};
 	LoyaltyQuestion question = {.facts = &facts, .customer = customer, .figures = &figures};
 	bool		has_figures = false;
+	bool		has_segment = false;
 	Datum	   *unmet;
 	int			n = 0;
 	ListCell   *lc;
@@ -123,7 +138,7 @@ loyalty_unmet_rewards(PG_FUNCTION_ARGS)
 	facts.at = at;
 	facts.date = loyalty_program_date(program, at);
 	question.joined_on = member != NULL ? member->joined_on : facts.date;
-	question.tier = member != NULL ? loyalty_tier_by_id(program, member->tier_id) : NULL;
+	question.tier = member != NULL ? loyalty_tier_now(member, at) : NULL;
 	foreach(lc, program->rewards)
 	{
 		LoyaltyReward *reward = lfirst(lc);
@@ -142,6 +157,11 @@ loyalty_unmet_rewards(PG_FUNCTION_ARGS)
 			now->date = facts.date;
 			figures = loyalty_history_figures(&batch, member, now);
 			has_figures = true;
+		}
+		if (bms_is_member(IN_MEMBER_SEGMENT, condition->uses[SPACE_MEMBER]) && !has_segment && member != NULL)
+		{
+			question.segment = segment_of(member);
+			has_segment = true;
 		}
 		callback.callback = reward_context;
 		callback.arg = reward->name;

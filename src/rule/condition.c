@@ -202,7 +202,14 @@ resolve_column(ParseState *pstate, ColumnRef *cref)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("column %s is known only while a document is read", NameListToString(cref->fields)),
-				 errhint("The condition of a reward sees the member's tier, enrolment and purchases."),
+				 errhint("The condition of a reward sees the member's tier, segment, enrolment and purchases."),
+				 parser_errposition(pstate, cref->location)));
+	if (column->of_reward)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column %s can be used for rewards only", NameListToString(cref->fields)),
+				 errdetail("It changes whenever scores are refreshed, but a document must earn the same whenever it is evaluated."),
+				 errhint("Compare figures of the day instead, such as member.purchase_count or member.days_since_last_purchase."),
 				 parser_errposition(pstate, cref->location)));
 	if (!loyalty_usable_type(column->type))
 		ereport(ERROR,

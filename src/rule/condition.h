@@ -82,6 +82,7 @@ typedef enum LoyaltyMemberField
 	IN_MEMBER_FIRST_PURCHASE_ON,	/* date */
 	IN_MEMBER_CYCLE_DAYS,		/* numeric; ... to here */
 	IN_MEMBER_ATTRIBUTES,		/* jsonb */
+	IN_MEMBER_SEGMENT,			/* text */
 	IN_MEMBER_NFIELDS
 } LoyaltyMemberField;
 
@@ -110,6 +111,7 @@ typedef struct LoyaltySpaceColumn
 	AttrNumber	attnum;			/* in the ERP's table; 0 for the engine's own */
 	bool		generated;		/* not stored: no row has it */
 	bool		of_document;	/* known only with a document, and there is none here */
+	bool		of_reward;		/* of now, so not for documents, which may be priced again */
 	const char *meaning;		/* of the engine's own, else NULL */
 } LoyaltySpaceColumn;
 

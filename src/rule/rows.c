@@ -145,6 +145,7 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to_birthday(q->facts->birthday, date));
 	row->nulls[IN_MEMBER_ATTRIBUTES] = q->facts->attributes == NULL;
 	row->values[IN_MEMBER_ATTRIBUTES] = JsonbPGetDatum(q->facts->attributes);
+	put_text(row, IN_MEMBER_SEGMENT, q->segment);
 
 	for (int i = IN_MEMBER_PURCHASE_COUNT; i <= IN_MEMBER_CYCLE_DAYS; i++)
 		row->nulls[i] = true;

@@ -84,6 +84,7 @@ static const Field member_fields[] = {
 	[IN_MEMBER_FIRST_PURCHASE_ON] = {"first_purchase_on", DATEOID, "day of the first purchase"},
 	[IN_MEMBER_CYCLE_DAYS] = {"cycle_days", NUMERICOID, "mean days between the days of purchase so far; NULL for fewer than three"},
 	[IN_MEMBER_ATTRIBUTES] = {"attributes", JSONBOID, "further attributes of the member"},
+	[IN_MEMBER_SEGMENT] = {"segment", TEXTOID, "RFM segment as of the last refresh_analytics(); NULL for none; rewards only"},
 };
 
 static const Field event_fields[] = {
@@ -249,6 +250,7 @@ loyalty_spaces(const char *time_zone, Oid header, Oid lines, bool event)
 		fill_space(spaces, SPACE_DOCUMENT, InvalidOid);
 	}
 	fill_space(spaces, SPACE_MEMBER, InvalidOid);
+	spaces->columns[SPACE_MEMBER][IN_MEMBER_SEGMENT].of_reward = true;
 	spaces->econtext = CreateStandaloneExprContext();
 	return spaces;
 }

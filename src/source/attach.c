@@ -157,8 +157,8 @@ check_table(Oid relid)
  * Names in expressions mean what they mean to the caller now, and will go on
  * to mean that; pg_temp is added, as the last, wherever the path is used.
  */
-static char *
-current_search_path(void)
+char *
+loyalty_current_search_path(void)
 {
 	List	   *schemas = fetch_search_path(false);
 	StringInfoData path;
@@ -405,7 +405,7 @@ loyalty_attach(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("neither amount nor line_amount is mapped"),
 				 errhint("One of them must say what was billed.")));
-	source->search_path = PG_ARGISNULL(ARG_SEARCH_PATH) ? current_search_path() : text_arg(fcinfo, ARG_SEARCH_PATH);
+	source->search_path = PG_ARGISNULL(ARG_SEARCH_PATH) ? loyalty_current_search_path() : text_arg(fcinfo, ARG_SEARCH_PATH);
 
 	loyalty_connect();
 	check_parent(source);

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/elog.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "source/source.h"
 
@@ -31,10 +32,10 @@ static LoyaltyPlan plan_enqueue = {
  */
 static LoyaltyPlan plan_claim = {
 	.sql = "DELETE FROM loyalty.pending p WHERE p.ctid = ANY (ARRAY("
-	"SELECT q.ctid FROM loyalty.pending q WHERE $1 = 0 OR q.source_id = $1"
+	"SELECT q.ctid FROM loyalty.pending q WHERE ($1 = 0 OR q.source_id = $1) AND q.recorded_at < $3"
 	" ORDER BY q.attempts, q.recorded_at LIMIT $2 FOR UPDATE SKIP LOCKED))"
 	" RETURNING p.source_id, p.doc_key, p.attempts",
-	.nparams = 2, .types = {INT4OID, INT4OID}
+	.nparams = 3, .types = {INT4OID, INT4OID, TIMESTAMPTZOID}
 };
 
 static LoyaltyPlan plan_claim_members = {
@@ -116,15 +117,17 @@ claimed(uint64 n)
 }
 
 /*
- * Take up to limit waiting documents, of one source or (0) of all.
+ * Take up to limit documents that wait since before an instant, of one source
+ * or (0) of all.
  */
 List *
-loyalty_claim(int32 source_id, int limit)
+loyalty_claim(int32 source_id, int limit, TimestampTz before)
 {
-	Datum		values[2];
+	Datum		values[3];
 
 	values[0] = Int32GetDatum(source_id);
 	values[1] = Int32GetDatum(limit);
+	values[2] = TimestampTzGetDatum(before);
 	return claimed(loyalty_write(&plan_claim, values, NULL));
 }
 

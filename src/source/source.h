@@ -231,6 +231,9 @@ extern LoyaltyExpression *loyalty_analyze_expression(LoyaltySource *source, Loya
 extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const char *sql,
 							   int prefix, Oid header, Oid lines);
 
+/* attach.c */
+extern char *loyalty_current_search_path(void);
+
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
 extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);
@@ -252,7 +255,7 @@ extern void loyalty_touched_subcommit(int level);
 extern bool loyalty_anything_waits(void);
 extern void loyalty_enqueue(int32 source_id, const char *key, int64 member_id,
 							const char *reason, ErrorData *error, int attempts);
-extern List *loyalty_claim(int32 source_id, int limit);
+extern List *loyalty_claim(int32 source_id, int limit, TimestampTz before);
 extern List *loyalty_claim_documents(int32 source_id, char **keys, int n);
 extern List *loyalty_claim_of_members(int64 *members, int nmembers);
 

@@ -238,7 +238,7 @@ read_recent(void *arg)
 {
 	ReturnSetInfo *rsinfo = ((ReadWork *) arg)->rsinfo;
 	LoyaltySource *source = ((ReadWork *) arg)->source;
-	List	   *found = loyalty_scan_documents(source, ((ReadWork *) arg)->limit);
+	List	   *found = loyalty_scan_documents(source, ((ReadWork *) arg)->limit, DT_NOBEGIN);
 	LoyaltyDocument **docs = palloc(sizeof(LoyaltyDocument *) * (list_length(found) + 1));
 	ListCell   *lc;
 	int			guests = 0;

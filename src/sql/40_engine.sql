@@ -56,6 +56,13 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_retry_parked';
 COMMENT ON FUNCTION loyalty.retry_parked(text, integer) IS
 'evaluates documents that are queued or parked; returns how many it took';
 
+CREATE FUNCTION loyalty.settle_waiting(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
+	OUT last bigint, OUT done bigint)
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_settle_waiting_batch';
+COMMENT ON FUNCTION loyalty.settle_waiting(timestamptz, bigint, integer) IS
+'step of upkeep(): evaluates documents that are queued or parked.  Those that wait since before after (microseconds since 1970; 0: now), which it returns as last, so that what fails again is not tried again; NULL: none left.  Documents have dates of their own: as_of does not matter';
+
 CREATE FUNCTION loyalty.reevaluate(source text, VARIADIC keys text[]) RETURNS numeric(18,2)
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_reevaluate';
 COMMENT ON FUNCTION loyalty.reevaluate(text, text[]) IS
@@ -86,11 +93,6 @@ CREATE FUNCTION loyalty.enrol(program text, customer text, joined_on date DEFAUL
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_enrol';
 COMMENT ON FUNCTION loyalty.enrol(text, text, date) IS
 'makes a customer a member, or finds the member; returns member_id';
-
-CREATE FUNCTION loyalty.apply_tiers(program text) RETURNS bigint
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_apply_tiers';
-COMMENT ON FUNCTION loyalty.apply_tiers(text) IS
-'puts every member into the tier his qualifying amount reaches on the ladder of now; set_tier() calls it; returns how many changed';
 
 CREATE FUNCTION loyalty.member_id(program text, customer text) RETURNS bigint
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_member_id';

@@ -155,7 +155,9 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_merge_customers';
 COMMENT ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz) IS
 'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer for good; both names then answer with the one balance (a household, too)';
 
-CREATE FUNCTION loyalty.close_holds(max_members integer DEFAULT 1000) RETURNS bigint
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_close_holds';
-COMMENT ON FUNCTION loyalty.close_holds(integer) IS
-'notes that holds have expired, which counts already; returns the number of members it did that for';
+CREATE FUNCTION loyalty.close_holds(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
+	OUT last bigint, OUT done bigint)
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_close_holds';
+COMMENT ON FUNCTION loyalty.close_holds(timestamptz, bigint, integer) IS
+'step of upkeep(): notes for members after that number that holds have expired, which counts already; returns the last member (NULL: none left) and the number of holds';

@@ -36,33 +36,3 @@ END
 $$;
 COMMENT ON PROCEDURE loyalty.backfill(text, text, integer, bigint, numeric, bigint) IS
 'books the documents that are there already, batch by batch, originals before returns, while live traffic goes on; modes earn, opening, dry_run';
-
-CREATE PROCEDURE loyalty.upkeep(batch integer DEFAULT 1000)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-	v_left bigint;
-	v_done bigint;
-BEGIN
-	IF pg_catalog.pg_is_in_recovery() THEN
-		RAISE EXCEPTION 'loyalty.upkeep() cannot run on a standby'
-			USING ERRCODE = '25006', HINT = 'Run it on the primary.';
-	END IF;
-	-- what fails again is parked again: only what waits now is tried
-	SELECT pg_catalog.count(*) INTO v_left FROM loyalty.pending;
-	WHILE v_left > 0 LOOP
-		v_done := loyalty.retry_parked(NULL, least(batch, v_left)::integer);
-		EXIT WHEN v_done = 0;
-		v_left := v_left - v_done;
-		COMMIT;
-	END LOOP;
-	-- that holds have expired counts already: it is written down
-	LOOP
-		v_done := loyalty.close_holds(batch);
-		EXIT WHEN v_done = 0;
-		COMMIT;
-	END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE loyalty.upkeep(integer) IS
-'does what waits: evaluates queued and parked documents, batch by batch, and closes holds that have expired';

@@ -174,8 +174,8 @@ COMMENT ON COLUMN loyalty.program_cycle.p90_days IS 'nine tenths of the members 
 
 -- The only place that says what counts as a sale.  A sale does not count once
 -- its linked returns have taken back all of it; only returns up to as_of are
--- seen.  Not pinned to a search_path, so that it can be inlined: its body is
--- parsed here and now.
+-- seen, and none of those that wait, with no member, for a sale.  Not pinned to
+-- a search_path, so that it can be inlined: its body is parsed here and now.
 CREATE FUNCTION loyalty.sale_days(program_id integer, as_of date, members bigint[])
 RETURNS TABLE (member_id bigint, day date, sales integer, reversed integer, returns integer, gross numeric, returned numeric)
 LANGUAGE sql STABLE
@@ -195,7 +195,7 @@ BEGIN ATOMIC
 		ON r.root_source_id = d.source_id AND r.root_key = d.doc_key AND r.member_id = d.member_id
 			AND d.root_source_id = 0 AND d.kind = 'sale'
 	WHERE d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = $1))
-		AND d.state <> 'withdrawn' AND d.kind <> 'event' AND d.doc_date <= $2
+		AND d.state <> 'withdrawn' AND d.kind <> 'event' AND d.doc_date <= $2 AND d.member_id <> 0
 		AND ($3 IS NULL OR d.member_id = ANY ($3))
 	GROUP BY d.member_id, d.doc_date;
 END;
@@ -222,7 +222,7 @@ BEGIN
 	v_age := age((horizon % 4294967296)::text::xid);
 	RETURN (SELECT coalesce(array_agg(DISTINCT d.member_id), '{}')
 		FROM loyalty.document d
-		WHERE (age(d.xmin) <= v_age OR d.doc_date > v_known)
+		WHERE (age(d.xmin) <= v_age OR d.doc_date > v_known) AND d.member_id <> 0
 			AND d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program)));
 END
 $$;

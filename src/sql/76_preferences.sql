@@ -238,6 +238,10 @@ BEGIN
 		END IF;
 		v_total := v_total + coalesce(cardinality(v_members),
 			(SELECT count(*) FROM loyalty.member m WHERE m.program_id = v_program.program_id));
+		PERFORM loyalty.refresh_non_members(s.name, CASE WHEN rebuild THEN '-infinity'::date END, v_program.as_of)
+			FROM loyalty.non_member_source t JOIN loyalty.source s USING (source_id)
+			WHERE s.program_id = v_program.program_id AND s.attached;
+		PERFORM loyalty.refresh_roi(v_program.program_id, v_program.as_of);
 		UPDATE loyalty.analytics_detail_state s
 			SET as_of = v_program.as_of, horizon = v_horizon, refreshed_at = clock_timestamp()
 			WHERE s.program_id = v_program.program_id;
@@ -246,4 +250,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_details(text, date, boolean) IS
-'brings preferences, sums over lines and figures of rules up to date as of a day, like refresh_analytics(), which needs less time and can run more often; usual prices are those of the last refresh_products(); returns how many members were read';
+'brings preferences, sums over lines, figures of rules and of customers who are no members up to date as of a day, like refresh_analytics(), which needs less time and can run more often; usual prices are those of the last refresh_products(); returns how many members were read';

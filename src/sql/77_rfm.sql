@@ -417,6 +417,7 @@ BEGIN
 			THEN loyalty.changed_members(v_program.program_id, v_program.as_of, v_state.as_of, v_state.horizon) END;
 		IF v_members IS NULL OR v_members <> '{}' THEN
 			v_total := v_total + loyalty.refresh_members(v_program.program_id, v_program.as_of, v_members);
+			PERFORM loyalty.refresh_campaigns(v_program.program_id, v_program.as_of, v_members);
 		END IF;
 		PERFORM loyalty.refresh_points(v_program.program_id, v_members IS NULL);
 		PERFORM loyalty.refresh_scores(v_program.program_id, v_program.as_of);

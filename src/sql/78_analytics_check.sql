@@ -58,7 +58,27 @@ BEGIN
 					WHERE c.program_id = v_state.program_id GROUP BY 1, 2) f
 			FULL JOIN (SELECT * FROM loyalty.program_points c WHERE c.program_id = v_state.program_id) t ON t.day = f.day AND t.kind = f.kind
 			WHERE (f.entries, f.points) IS DISTINCT FROM (t.entries, t.points);
+		RETURN QUERY
+			SELECT 'campaign_outcome is not what the documents give', coalesce(f.member_id, t.member_id),
+				format('campaign %s: kept %s, due %s', coalesce(f.campaign_id, t.campaign_id), t, f)
+			FROM loyalty.campaign_sales(ARRAY(SELECT c.campaign_id FROM loyalty.campaign c WHERE c.program_id = v_state.program_id),
+				v_state.as_of, NULL) f
+			FULL JOIN (SELECT o.* FROM loyalty.campaign_outcome o JOIN loyalty.campaign c USING (campaign_id)
+				WHERE c.program_id = v_state.program_id) t ON t.member_id = f.member_id AND t.campaign_id = f.campaign_id
+			WHERE (f.assigned, f.sales, f.reversed, f.gross, f.returned, f.points, f.costed, f.cost, f.before)
+					IS DISTINCT FROM (t.assigned, t.sales, t.reversed, t.gross, t.returned, t.points, t.costed, t.cost, t.before)
+				AND coalesce(f.member_id, t.member_id) <> ALL (v_changed);
+		RETURN QUERY
+			SELECT 'campaign_figure is not the sum of campaign_outcome', 0::bigint, format('campaign %s: kept %s, due %s', f.campaign_id, t, f)
+			FROM loyalty.campaign_sums(ARRAY(SELECT c.campaign_id FROM loyalty.campaign c WHERE c.program_id = v_state.program_id)) f
+			LEFT JOIN loyalty.campaign_figure t ON t.campaign_id = f.campaign_id AND t.assigned = f.assigned
+			WHERE (f.members, f.buyers, f.sales, f.net, f.net_squares, f.points, f.costed, f.cost, f.before)
+				IS DISTINCT FROM (t.members, t.buyers, t.sales, t.net, t.net_squares, t.points, t.costed, t.cost, t.before);
 	END LOOP;
+	RETURN QUERY
+		SELECT 'member is in another group than the campaign''s seed puts him', m.member_id, format('campaign "%s": %s', c.name, m.assigned)
+		FROM loyalty.campaign_member m JOIN loyalty.campaign c USING (campaign_id)
+		WHERE m.assigned <> loyalty.campaign_group(c.seed, m.member_id, c.holdout_percent);
 	RETURN QUERY
 		SELECT 'snapshot has other members than it says', 0::bigint, format('programme %s, %s: %s', s.program_id, s.as_of, s.members)
 		FROM loyalty.rfm_snapshot s

@@ -235,7 +235,25 @@ CREATE VIEW loyalty.metric_catalog WITH (security_invoker = true) AS
 		('retention', 'cohort_retention', 'cohort, month', 'active_members / cohort_members'),
 		('net_amount_per_member', 'cohort_retention', 'cohort, month', 'net_amount / cohort_members'),
 		('open_points', 'points_liability', 'programme', 'sum of what is left in lots that are valid today'),
-		('points_per_amount', 'rule_performance', 'version of a rule', 'points / gross_amount')) v (metric, view_name, grain, formula);
+		('points_per_amount', 'rule_performance', 'version of a rule', 'points / gross_amount'),
+		('avg_sale_amount', 'sales_by_membership', 'month, kind of customer', 'gross_amount / sales'),
+		('net_amount_per_customer', 'sales_by_membership', 'month, kind of customer', 'net_amount / customers'),
+		('net_share', 'sales_by_membership', 'month, kind of customer', 'net_amount / sum of net_amount over the month''s kinds of customers'),
+		('conversion_rate', 'campaign_result', 'campaign', 'target_buyers / target_members'),
+		('control_conversion_rate', 'campaign_result', 'campaign', 'control_buyers / control_members'),
+		('uplift', 'campaign_result', 'campaign', 'conversion_rate - control_conversion_rate'),
+		('uplift_se', 'campaign_result', 'campaign', 'sqrt(p1 * (1 - p1) / n1 + p0 * (1 - p0) / n0) of two independent proportions'),
+		('net_amount_uplift', 'campaign_result', 'campaign', 'net_amount_per_member - control_net_amount_per_member'),
+		('net_amount_uplift_se', 'campaign_result', 'campaign', 'sqrt(s1 ^ 2 / n1 + s0 ^ 2 / n0), Welch''s standard error of a difference of means'),
+		('incremental_buyers', 'campaign_result', 'campaign', 'uplift * target_members'),
+		('incremental_net_amount', 'campaign_result', 'campaign', 'net_amount_uplift * target_members; without a control group target_net_amount - target_net_amount_before'),
+		('margin_share', 'campaign_result', 'campaign', '(costed_amount - cost_amount) / costed_amount, or as given'),
+		('roi', 'campaign_result', 'campaign', '(incremental_margin - total_cost) / total_cost'),
+		('difference', 'program_roi', 'comparison', 'member_mean - other_mean'),
+		('difference_se', 'program_roi', 'comparison', 'sqrt(s1 ^ 2 / n1 + s0 ^ 2 / n0), Welch; before_against_after: s of the paired differences / sqrt(n)'),
+		('incremental_net_amount', 'program_roi', 'comparison', 'difference * members'),
+		('margin_share', 'program_roi', 'comparison', '(sum of costed line amounts - their cost) / sum of costed line amounts, or as given'),
+		('roi', 'program_roi', 'comparison', '(incremental_margin - total_cost) / total_cost')) v (metric, view_name, grain, formula);
 COMMENT ON VIEW loyalty.metric_catalog IS 'one row per metric of the views: how it is made';
 COMMENT ON COLUMN loyalty.metric_catalog.metric IS 'column or columns';
 COMMENT ON COLUMN loyalty.metric_catalog.view_name IS 'view or views that have it';

@@ -21,7 +21,10 @@ BEGIN
 		loyalty.reevaluate(text, text[]), loyalty.verify(text), loyalty.check(),
 		loyalty.enrol(text, text, date), loyalty.approve_event(text, text, text),
 		loyalty.reject_event(text, text, text), loyalty.revoke_event(text, text, text) TO loyalty_manager;
-	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(integer) TO loyalty_manager;
+	GRANT EXECUTE ON PROCEDURE loyalty.upkeep(timestamptz, integer, text[]) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.upkeep_begin(timestamptz, integer, text[]), loyalty.upkeep_steps(),
+		loyalty.upkeep_step(timestamptz, text, timestamptz, bigint, integer),
+		loyalty.upkeep_note(timestamptz, text, text, boolean), loyalty.upkeep_member() TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.balance(text, text, timestamptz), loyalty.member_id(text, text),
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb), loyalty.settle(),
@@ -42,7 +45,7 @@ BEGIN
 		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
 		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
-	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.close_holds(integer)
+	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz)
 		TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.rewards_available(text, text, timestamptz),
 		loyalty.redeem_reward(text, text, text, text, integer, text, text, timestamptz),
@@ -60,6 +63,13 @@ BEGIN
 		loyalty.answer_program(text),
 		loyalty.answer(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.tier(text, text, timestamptz), loyalty.tier_progress(text, text, timestamptz)
+		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.override_tier(text, text, text, date, text, text, timestamptz),
+		loyalty.end_override(text, text, text, timestamptz), loyalty.review_tiers(timestamptz, bigint, integer),
+		loyalty.record_growth(text, text, numeric, text, text, timestamptz) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz),
+		loyalty.standing(bigint, timestamptz, boolean) TO loyalty_manager, loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)
 		TO loyalty_manager;
@@ -75,9 +85,12 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.set_language(text, text, text) TO loyalty_clerk, loyalty_erp;
 	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
 	-- parts of others: they check nothing themselves
+	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
+		FROM loyalty_admin;
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
-		loyalty.unmet_rewards(text, text, timestamptz, integer) FROM loyalty_admin;
+		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
+		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
 	GRANT EXECUTE ON FUNCTION loyalty.close_period(text, date, timestamptz), loyalty.check_liability(text, timestamptz),
 		loyalty.check_revenue(text, date) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.liability(text, timestamptz), loyalty.deferred_revenue(text, date, date),
@@ -85,9 +98,11 @@ BEGIN
 		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
 		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
-	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier TO loyalty_bi;
+	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier, loyalty.upkeep_run,
+		loyalty.upkeep_progress TO loyalty_bi;
+	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
-		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
+		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
 	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation, loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END

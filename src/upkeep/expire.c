@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/timestamp.h"
@@ -111,14 +110,12 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 Datum
 loyalty_expire_points(PG_FUNCTION_ARGS)
 {
-	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(0);
+	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "expire_points");
 	MemoryContext context = CurrentMemoryContext;
 	LoyaltyIdentity save;
 	LoyaltyMember *found;
 	LoyaltyMember **members;
 	Datum		values[3];
-	bool		nulls[2] = {false};
-	TupleDesc	desc;
 	int64	   *ids;
 	int			n;
 	int			nfound;
@@ -126,16 +123,13 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	int64		done = 0;
 	bool		isnull;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	loyalty_check_instant(as_of);
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
 	loyalty_store_reset();
-	values[0] = TimestampTzGetDatum(as_of);
-	values[1] = PG_GETARG_DATUM(1);
-	values[2] = Int64GetDatum(PG_GETARG_INT32(2));
+	values[0] = TimestampTzGetDatum(step.as_of);
+	values[1] = Int64GetDatum(step.after);
+	values[2] = Int64GetDatum(step.batch);
 	n = loyalty_run(&plan_due, values, NULL);
 	ids = palloc(sizeof(int64) * Max(n, 1));
 	for (int i = 0; i < n; i++)
@@ -148,26 +142,11 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 		members = palloc(sizeof(LoyaltyMember *) * Max(nfound, 1));
 		for (int i = 0; i < nfound; i++)
 			members[i] = &found[i];
-		done = loyalty_write_expiry(members, nfound, as_of);
+		done = loyalty_write_expiry(members, nfound, step.as_of);
 	}
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	loyalty_resume(&save);
 	loyalty_config_unpin();
-	nulls[0] = n == 0;
-	values[0] = Int64GetDatum(last);
-	values[1] = Int64GetDatum(done);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-/*
- * Upkeep is for an instant, not for ever.
- */
-void
-loyalty_check_instant(TimestampTz as_of)
-{
-	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("as_of must be a finite instant")));
+	PG_RETURN_DATUM(loyalty_step_result(fcinfo, last, done));
 }

@@ -54,6 +54,21 @@ SELECT throws_ok($$SELECT loyalty.redeem_reward('tab', 'ann', 'regulars', 'k')$$
 SELECT is(points, 5.00::numeric(18,2), 'given') FROM loyalty.redeem_reward('tab', 'bob', 'regulars', 'k');
 SELECT is(points, 9.00::numeric(18,2), 'no condition, no question') FROM loyalty.redeem_reward('tab', 'ann', 'all', 'k');
 
+-- the segment of the last refresh; whoever has none, or is no member, has NULL
+SELECT loyalty.set_reward('tab', 'segment', 'product', 1, condition => 'member.segment = ''hibernating''') > 0 AS ok \gset
+SELECT loyalty.set_reward('tab', 'no segment', 'product', 1, condition => 'member.segment IS NULL') > 0 AS ok \gset
+CREATE FUNCTION pg_temp.segments(customer text) RETURNS text LANGUAGE sql AS
+	$$SELECT string_agg(reward, ', ' ORDER BY reward) FROM loyalty.rewards_available('tab', $1) WHERE is_available AND reward ~ 'segment'$$;
+SELECT is(pg_temp.segments(c), 'no segment', 'before the first refresh nobody has one') FROM unnest('{ann,bob}'::text[]) c;
+SELECT loyalty.refresh_analytics('tab') \gset
+-- both bought on one day: R 1; ann bought once, bob twice: F 1 and 3 of n = 2
+SELECT is(pg_temp.segments('ann'), 'segment', 'ann hibernates');
+SELECT is(pg_temp.segments('bob'), NULL, 'bob is at risk');
+SELECT is(pg_temp.segments('eve'), CASE WHEN loyalty.available('tab', 'eve') = 0 THEN NULL END, 'who is no member has no points either');
+SELECT throws_ok($$SELECT loyalty.redeem_reward('tab', 'bob', 'segment', 'k1')$$, 'LY011', NULL, 'it is not for bob');
+SELECT is(points, 1.00::numeric(18,2), 'it is for ann') FROM loyalty.redeem_reward('tab', 'ann', 'segment', 'k1');
+SELECT throws_ok($$SELECT loyalty.set_rule('tab', 'x', 1, 1, condition => 'member.segment = ''loyal''')$$, '0A000', NULL, 'rules cannot ask for it');
+
 -- what was bought later than the instant in question does not count
 UPDATE shop.invoice SET at = '2029-05-05 12:00+00' WHERE id = 2;
 UPDATE shop.invoice SET at = '2029-06-06 12:00+00' WHERE id = 3;

@@ -1,0 +1,88 @@
+/*
+ * step.c
+ *	  What the steps of upkeep() have in common: arguments and answer.
+ *
+ * A step is a function (as_of, after, batch) -> (last, done): it handles up to
+ * batch members with a number above after, in ascending order, and answers
+ * with the last of them, NULL if there are no more, and how much it did.  When
+ * it fails with a batch of one, upkeep() leaves out the member it was at.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "funcapi.h"
+#include "utils/timestamp.h"
+
+#include "upkeep/upkeep.h"
+
+PG_FUNCTION_INFO_V1(loyalty_upkeep_at);
+PG_FUNCTION_INFO_V1(loyalty_upkeep_member);
+
+/* whom the running step says that it handles */
+static int64 handled = 0;
+
+/*
+ * The arguments, with their defaults where they are NULL.
+ */
+LoyaltyUpkeepStep
+loyalty_step_begin(FunctionCallInfo fcinfo, const char *function)
+{
+	LoyaltyUpkeepStep step;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("loyalty.%s() cannot run on a standby", function),
+				 errhint("Run it on the primary.")));
+	step.as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(0);
+	step.after = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	step.batch = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);
+	if (TIMESTAMP_NOT_FINITE(step.as_of))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("as_of must be a finite instant")));
+	if (step.batch < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("batch must be at least 1")));
+	return step;
+}
+
+/*
+ * The answer; last is 0 if there are no more.
+ */
+Datum
+loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done)
+{
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(last);
+	nulls[0] = last == 0;
+	values[1] = Int64GetDatum(done);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/*
+ * upkeep_at(member_id)
+ */
+Datum
+loyalty_upkeep_at(PG_FUNCTION_ARGS)
+{
+	handled = PG_GETARG_INT64(0);
+	PG_RETURN_VOID();
+}
+
+/*
+ * upkeep_member() -> bigint.  Neither what it looks at is undone when a
+ * subtransaction is.
+ */
+Datum
+loyalty_upkeep_member(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(Max(handled, loyalty_last_locked()));
+}
