@@ -29,7 +29,9 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz)
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz),
+		loyalty.period_statement(text, text, timestamptz, timestamptz), loyalty.statement_lots(text, text, timestamptz, timestamptz),
+		loyalty.statement_text(text, text, timestamptz, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
@@ -89,12 +91,19 @@ BEGIN
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
+	GRANT EXECUTE ON FUNCTION loyalty.close_period(text, date, timestamptz), loyalty.check_liability(text, timestamptz),
+		loyalty.check_revenue(text, date) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.liability(text, timestamptz), loyalty.deferred_revenue(text, date, date),
+		loyalty.journal(text, date, date), loyalty.revenue_allocation(numeric, numeric),
+		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
+		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier, loyalty.upkeep_run,
 		loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
 		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation, loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;

@@ -41,3 +41,5 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.member_language', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
 -- what ran here says nothing of another database
 SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_period', '');
