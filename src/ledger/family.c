@@ -388,7 +388,8 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	 * was booked with; one that changed is priced again.
 	 */
 	if (!(part->stored && part->state == STATE_WITHDRAWN && part->rate != NULL &&
-		  part->at == facts->at &&
+		  part->at == facts->at && part->is_return == is_return &&
+		  same_text(part->company, facts->company) && same_text(part->channel, facts->channel) &&
 		  loyalty_num_cmp(part->gross, claim->gross) == 0 &&
 		  loyalty_num_cmp(part->paid, paid) == 0 && loyalty_same_jsonb(part->lines, lines)))
 		part->stale = true;

@@ -354,6 +354,7 @@ extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampT
 /* lapse.c */
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);
 extern void loyalty_lapse(LoyaltyMember *member);
+extern void loyalty_before_lapse(LoyaltyMember *member, DateADT today);
 extern void loyalty_redate_lots(LoyaltyMember *member, int64 *seqs, Datum *dates, int n, const char *kind,
 								const char *key, TimestampTz at, TimestampTz now);
 extern void loyalty_note_activity(LoyaltyMember *member, LoyaltyEntry *entry, TimestampTz now);

@@ -69,6 +69,7 @@ AS $$
 	SELECT 'lot is out of its bounds', l.member_id, format('lot %s: %s of %s', l.seq, l.remaining, l.points)
 		FROM loyalty.lot l
 		WHERE l.remaining NOT BETWEEN least(l.points, 0) AND greatest(l.points, 0)
+			OR l.remaining + l.expired > greatest(l.points, 0)
 			OR l.is_open <> (l.remaining <> 0) OR l.points = 0
 	UNION ALL
 	SELECT 'expired points of a lot are not what was written down', l.member_id,
@@ -202,7 +203,7 @@ AS $$
 	SELECT 'withdrawn document has points', d.member_id,
 			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points)
 		FROM loyalty.document d
-		WHERE d.state = 'withdrawn' AND (d.points <> 0 OR d.qualifying <> 0)
+		WHERE d.state = 'withdrawn' AND (d.points <> d.written_off OR d.qualifying <> 0)
 			AND NOT EXISTS (SELECT FROM loyalty.member m JOIN loyalty.program p ON p.program_id = m.program_id
 				WHERE m.member_id = d.member_id AND p.rounding_scope = 'carry')
 	UNION ALL
