@@ -244,7 +244,7 @@ AS $$
 	UNION ALL
 	SELECT 'growth that no rule gave', d.member_id, format('document %s of source %s: %s', d.doc_key, d.source_id, d.growth)
 		FROM loyalty.document d
-		WHERE d.growth <> 0 AND d.root_source_id = 0 AND NOT EXISTS (SELECT FROM loyalty.rule r
+		WHERE d.growth <> 0 AND d.root_source_id = 0 AND d.state = 'booked' AND NOT EXISTS (SELECT FROM loyalty.rule r
 			WHERE r.rule_id = ANY (d.rules) AND r.growth)
 	UNION ALL
 	SELECT 'points where only growth was given', d.member_id,
