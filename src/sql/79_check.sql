@@ -144,10 +144,12 @@ AS $$
 	UNION ALL
 	SELECT 'points cannot be spent from the day their document says', d.member_id,
 			format('document %s of source %s: %s, lot %s: %s', d.doc_key, d.source_id, d.usable_from, l.seq, l.usable_from)
-		FROM loyalty.document d
-		JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
-		JOIN loyalty.lot l ON l.member_id = e.member_id AND l.seq = e.seq AND l.points > 0
-		WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' AND d.usable_from IS DISTINCT FROM l.usable_from
+		FROM (SELECT e.member_id, e.seq, d.source_id, d.doc_key, d.usable_from
+				FROM loyalty.document d
+				JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
+				WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' OFFSET 0) d
+		JOIN loyalty.lot l ON l.member_id = d.member_id AND l.seq = d.seq AND l.points > 0
+		WHERE d.usable_from IS DISTINCT FROM l.usable_from
 	UNION ALL
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
