@@ -333,7 +333,7 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		}
 		if (p.next != NULL)
 			write_next(&p, program, day);
-		if (due != DATEVAL_NOEND && !past)
+		if (due != DATEVAL_NOEND && (!past || earned == p.view.rank))
 			write_keep(&p, program, due);
 		if (!p.any)
 			write_row(&p, NULL, NULL, NULL, NULL, DATEVAL_NOEND);
