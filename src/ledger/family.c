@@ -42,7 +42,7 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
-		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta);
+		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta, part->at);
 		if (member->program->keeps_history)
 			loyalty_history_moved(batch, member, part, delta);
 		part->qualifying = loyalty_num_trim(qualifying);
@@ -75,6 +75,8 @@ post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				loyalty_post(batch, loyalty_batch_member(batch, part->member_id), part, part->sale, part->due);
 			if (part->dirty)
 				loyalty_save_part(part, batch->now);
+			if (part->member_id != 0)
+				loyalty_standing_moved(loyalty_batch_account(batch, part->member_id), part);
 		}
 		loyalty_post_redemptions(batch, doc, losses == 1);
 	}

@@ -245,6 +245,28 @@ extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, Lo
 extern Points loyalty_least_cap(LoyaltyRule *rule);
 extern void loyalty_history_touch_later(LoyaltyMember *member);
 
+/* see member/standing.h */
+struct LoyaltyRecord;
+struct LoyaltyTierView;
+
+/* standing.c */
+extern struct LoyaltyRecord *loyalty_standing(MemoryContext context, LoyaltyMember *member);
+extern void loyalty_standing_moved(LoyaltyMember *member, LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_before(MemoryContext context, LoyaltyMember *member, LoyaltyProgram *program,
+											LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_with(struct LoyaltyRecord *record, LoyaltyPart *part, Points points);
+extern bool loyalty_program_measures(LoyaltyProgram *program, LoyaltyMetric metric);
+
+/* tier.c */
+extern int	loyalty_settle_tier(LoyaltyMember *member, TimestampTz at, TimestampTz now);
+extern bool loyalty_tier_from_history(LoyaltyMember *member, TimestampTz at, struct LoyaltyTierView *view);
+
+/* progress.c */
+extern LoyaltyTier *loyalty_tier_now(LoyaltyMember *member, TimestampTz at);
+
+/* gift.c */
+extern void loyalty_give_gift(LoyaltyMember *member, LoyaltyTier *tier, DateADT reached, TimestampTz at, TimestampTz now);
+
 /* whatif.c */
 extern void loyalty_propose_rules(const char *program, Jsonb *rules);
 
@@ -327,6 +349,7 @@ typedef struct LoyaltyTerm
 extern int	loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms);
 extern DateADT loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts);
 extern void loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part);
+extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
 /* lapse.c */
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);

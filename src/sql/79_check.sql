@@ -2,7 +2,8 @@
 
 CREATE FUNCTION loyalty.check(OUT problem text, OUT member_id bigint, OUT detail text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+-- it reads all there is, often before anybody has counted it: no loops, and no compiling of so much text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB'
 AS $$
 	-- members against entries
 	SELECT 'balance is not the sum of the entries', m.member_id,
@@ -167,9 +168,34 @@ AS $$
 	SELECT 'tier is not the one that is reached', m.member_id,
 			format('tier %s, qualifying %s', m.tier_id, m.qualifying)
 		FROM loyalty.member m
-		WHERE m.tier_id IS DISTINCT FROM (SELECT t.tier_id FROM loyalty.tier t
+		WHERE m.tier_at IS NULL AND m.tier_id IS DISTINCT FROM (SELECT t.tier_id FROM loyalty.tier t
 			WHERE t.program_id = m.program_id AND t.threshold <= m.qualifying
 			ORDER BY t.threshold DESC LIMIT 1)
+			AND NOT EXISTS (SELECT FROM loyalty.tier_policy p WHERE p.program_id = m.program_id)
+	UNION ALL
+	SELECT 'tier is not what the member''s documents and reviews give', m.member_id,
+			format('tier %s since %s until %s review %s, replayed as of %s: %s since %s until %s review %s', m.tier_id,
+				m.tier_since, m.tier_until, m.tier_review, m.tier_at, s.tier_id, s.since, s.until, s.review)
+		FROM loyalty.member m
+		CROSS JOIN LATERAL loyalty.standing(m.member_id, m.tier_at, true) s
+		WHERE m.tier_at IS NOT NULL
+			AND (m.tier_id, m.tier_since, m.tier_until, m.tier_review) IS DISTINCT FROM (s.tier_id, s.since, s.until, s.review)
+	UNION ALL
+	SELECT 'history of tiers does not lead to the tier', m.member_id,
+			format('tier %s, history %s', m.tier_id, c.to_tier)
+		FROM loyalty.member m
+		JOIN LATERAL (SELECT c.to_tier FROM loyalty.tier_change c WHERE c.member_id = m.member_id AND c.superseded_at IS NULL
+			ORDER BY c.n DESC LIMIT 1) c ON true
+		WHERE c.to_tier IS DISTINCT FROM m.tier_id
+	UNION ALL
+	SELECT 'history of tiers has a gap', c.member_id, format('change %s: from %s, but the tier was %s', c.n, c.from_tier, c.was)
+		FROM (SELECT c.*, lag(c.to_tier) OVER w AS was, lag(c.n) OVER w AS last
+				FROM loyalty.tier_change c WHERE c.superseded_at IS NULL
+				WINDOW w AS (PARTITION BY c.member_id ORDER BY c.n)) c
+		WHERE c.last IS NOT NULL AND c.was IS DISTINCT FROM c.from_tier
+	UNION ALL
+	SELECT 'changes of the tier are not numbered without gaps', c.member_id, format('%s changes up to %s', count(*), max(c.n))
+		FROM loyalty.tier_change c GROUP BY c.member_id HAVING count(*) <> max(c.n)
 	UNION ALL
 	SELECT 'withdrawn document has points', d.member_id,
 			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points)
