@@ -97,6 +97,8 @@ COMMENT ON FUNCTION loyalty.sale_lines(integer, date, bigint[]) IS
 'lines of the sales of members (NULL for all) of a programme, from the documents dated up to as_of';
 
 CREATE FUNCTION loyalty.refresh_preferences(program_id integer, as_of date, members bigint[]) RETURNS void
+-- lines are joined to their document by a nested loop in any plan: switched off,
+-- its price would hide the difference between all others
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
@@ -107,9 +109,6 @@ DECLARE
 	v_lines boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.lines IS NOT NULL);
 	v_categories boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.line_category IS NOT NULL);
 BEGIN
-	IF v_members IS NULL THEN
-		PERFORM set_config('enable_nestloop', 'off', true);
-	END IF;
 	WITH fresh AS MATERIALIZED (
 		SELECT d.member_id, v.dimension, v.value AS value, sum(d.n)::bigint AS n, sum(d.amount) AS amount
 		FROM (SELECT x.member_id, x.channel, x.company, count(*) AS n, sum(x.gross) AS amount
