@@ -63,6 +63,8 @@ write_award(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
 	LoyaltyAward award = loyalty_part_award(program, part, NIL, 0, &steps);
 	ListCell   *lc;
 
+	(void) loyalty_part_growth(program, part, NIL, 0, &steps);
+
 	if (tier != NULL)
 		write_row(sheet, NULL, NULL,
 				  psprintf("tier %s, rate %s (%s before: %s)", tier->name,
@@ -175,6 +177,10 @@ loyalty_explain(PG_FUNCTION_ARGS)
 			(void) write_award(&sheet, source->program, part);
 		if (part->is_event && loyalty_event_waits(part) != NULL)
 			write_row(&sheet, NULL, NULL, loyalty_event_waits(part), loyalty_num_int(0));
+		if (part->growth != 0)
+			write_row(&sheet, NULL, NULL,
+					  psprintf("growth %s counts for tiers", loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(part->growth)))),
+					  loyalty_num_int(0));
 		if (part->written_off != 0)
 			write_row(&sheet, NULL, NULL, "points that were spent already were written off",
 					  loyalty_points_numeric(part->written_off));
@@ -267,7 +273,7 @@ tier_of_basket(LoyaltyProgram *program, LoyaltyMember *member, LoyaltyPart *part
 			member = &nobody;
 		tier = loyalty_standing_before(CurrentMemoryContext, member, program, part);
 		if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
-			tier = loyalty_standing_with(member->record, part, 0);
+			tier = loyalty_standing_with(member->record, part, 0, 0);
 		return tier;
 	}
 	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);

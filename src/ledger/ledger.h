@@ -53,6 +53,7 @@ typedef struct LoyaltyPart
 	LoyaltyRational raw;
 	int64		last_seq;		/* 0 for none */
 	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
+	Points		growth;			/* that it gives, in hundredths */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
@@ -209,9 +210,12 @@ extern LoyaltyRational loyalty_left_total(LoyaltyRemaining *r);
 extern LoyaltyRational loyalty_in_gross(LoyaltyRemaining *r, LoyaltyRational lines);
 extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches,
 											Numeric rate, List **steps);
+extern Points loyalty_growth_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, List **steps);
 extern List *loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part);
 extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
 									   int nreturns, List **steps);
+extern Points loyalty_part_growth(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
+								  int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);
 
 /* price.c */
@@ -254,7 +258,8 @@ extern struct LoyaltyRecord *loyalty_standing(MemoryContext context, LoyaltyMemb
 extern void loyalty_standing_moved(LoyaltyMember *member, LoyaltyPart *part);
 extern LoyaltyTier *loyalty_standing_before(MemoryContext context, LoyaltyMember *member, LoyaltyProgram *program,
 											LoyaltyPart *part);
-extern LoyaltyTier *loyalty_standing_with(struct LoyaltyRecord *record, LoyaltyPart *part, Points points);
+extern LoyaltyTier *loyalty_standing_with(struct LoyaltyRecord *record, LoyaltyPart *part, Points points,
+										  Points growth);
 extern bool loyalty_program_measures(LoyaltyProgram *program, LoyaltyMetric metric);
 
 /* tier.c */
@@ -354,6 +359,7 @@ extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampT
 /* lapse.c */
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);
 extern void loyalty_lapse(LoyaltyMember *member);
+extern void loyalty_before_lapse(LoyaltyMember *member, DateADT today);
 extern void loyalty_redate_lots(LoyaltyMember *member, int64 *seqs, Datum *dates, int n, const char *kind,
 								const char *key, TimestampTz at, TimestampTz now);
 extern void loyalty_note_activity(LoyaltyMember *member, LoyaltyEntry *entry, TimestampTz now);

@@ -144,14 +144,17 @@ loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part
 	if (!is_plain && program->crossing_new && loyalty_num_sign(part->gross) > 0)
 	{
 		Points		points = 0;
+		Points		growth = 0;
 
-		/* where points count, those that it would earn so far */
-		if (loyalty_program_measures(program, METRIC_POINTS) && claim != NULL)
+		/* where points or growth count, those that it would earn so far */
+		if (claim != NULL && (loyalty_program_measures(program, METRIC_POINTS) ||
+							  (program->gives_growth && loyalty_program_measures(program, METRIC_GROWTH))))
 		{
 			part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
 			points = loyalty_part_award(program, part, NIL, 0, NULL).points;
+			growth = loyalty_part_growth(program, part, NIL, 0, NULL);
 		}
-		put_tier(part, loyalty_standing_with(member->record, part, points));
+		put_tier(part, loyalty_standing_with(member->record, part, points, growth));
 	}
 	if (claim != NULL)
 		part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);

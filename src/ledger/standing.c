@@ -22,7 +22,7 @@
 
 static LoyaltyPlan plan_documents = {
 	.sql = ACCOUNTS " SELECT d.source_id, d.doc_key, d.root_source_id, d.root_key, d.occurred_at, d.doc_date, d.kind,"
-	" d.qualifying, d.points - d.written_off"
+	" d.qualifying, d.points - d.written_off, d.growth"
 	" FROM a JOIN loyalty.document d ON d.member_id = a.id WHERE d.state <> 'withdrawn'",
 	.nparams = 1, .types = {INT8OID}
 };
@@ -62,7 +62,7 @@ start_move(LoyaltyMove *move)
 	move->root_key = "";
 }
 
-/* a figure below zero that is not a growth value takes something back */
+/* a figure below zero that is not a growth value of its own takes something back */
 static void
 finish_move(LoyaltyMove *move)
 {
@@ -92,6 +92,7 @@ load_documents(LoyaltyRecord *r, LoyaltyMember *member)
 		move.is_sale = strcmp(loyalty_spi_text(i, 7), "sale") == 0;
 		move.value[METRIC_AMOUNT] = loyalty_spi_numeric(i, 8);
 		move.value[METRIC_POINTS] = loyalty_spi_numeric(i, 9);
+		move.value[METRIC_GROWTH] = loyalty_spi_numeric(i, 10);
 		finish_move(&move);
 		loyalty_record_put(r, &move);
 	}
@@ -197,6 +198,7 @@ loyalty_standing_moved(LoyaltyMember *member, LoyaltyPart *part)
 	{
 		move.value[METRIC_AMOUNT] = part->qualifying;
 		move.value[METRIC_POINTS] = loyalty_points_numeric(part->points - part->written_off);
+		move.value[METRIC_GROWTH] = loyalty_points_numeric(part->growth);
 	}
 	finish_move(&move);
 	loyalty_record_put(member->record, &move);
@@ -225,10 +227,10 @@ loyalty_standing_before(MemoryContext context, LoyaltyMember *member, LoyaltyPro
 }
 
 /*
- * The same with the sale, which is to earn so many points.
+ * The same with the sale, which is to earn so many points, and give growth.
  */
 LoyaltyTier *
-loyalty_standing_with(LoyaltyRecord *record, LoyaltyPart *part, Points points)
+loyalty_standing_with(LoyaltyRecord *record, LoyaltyPart *part, Points points, Points growth)
 {
 	LoyaltyMove move;
 
@@ -236,5 +238,6 @@ loyalty_standing_with(LoyaltyRecord *record, LoyaltyPart *part, Points points)
 	move.value[METRIC_AMOUNT] = part->gross;
 	move.value[METRIC_POINTS] = loyalty_points_numeric(points);
 	move.value[METRIC_DOCUMENTS] = loyalty_num_int(1);
+	move.value[METRIC_GROWTH] = loyalty_points_numeric(growth);
 	return loyalty_tier_at_rank(loyalty_record_program(record), loyalty_record_rank_with(record, part->at, &move));
 }

@@ -243,7 +243,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		loyalty_call_argument(&c, "into", into, true);
 		appendStringInfoChar(&c.arguments, '}');
 		move_holds(&c);
-		c.answer.points = merged->balance;
+		c.answer.points = merged->balance - loyalty_expired(merged, c.at);
 		loyalty_sweep(merged, c.other, c.at, c.now);
 		merged->merged_into = c.other->id;
 		merged->dirty = true;

@@ -25,7 +25,7 @@ static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
 	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
-	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires, growth"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -234,6 +234,8 @@ loyalty_load_programs(void)
 			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));
 			loyalty_set_expiry(&r->expires, &r->expiry, loyalty_spi_text(i, 30));
 			p->rules_expire |= r->expires;
+			r->growth = DatumGetBool(loyalty_spi_datum(i, 31, &isnull));
+			p->gives_growth |= r->growth;
 			p->refers |= r->event != NULL &&
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);

@@ -141,6 +141,7 @@ typedef struct LoyaltyRule
 	bool		step;			/* only whole multiples of per_amount */
 	bool		per_line;		/* on each line's amount, not the document's */
 	bool		multiplied;		/* tier rate and multipliers apply */
+	bool		growth;			/* what it gives is no points, but growth */
 	char	   *condition;		/* NULL: always */
 	char	   *source;			/* name of the only source it is for, NULL for all */
 	char	   *exclusive_group;
@@ -233,6 +234,7 @@ typedef struct LoyaltyProgram
 	int			usable_after;	/* days after a sale until its points can be spent */
 	DateADT		points_until;	/* no points are valid later */
 	bool		rules_expire;	/* a rule says when its points expire */
+	bool		gives_growth;	/* a rule gives, or gave, growth */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
 	struct LoyaltyTelling *telling; /* NULL: members are told nothing */
@@ -391,5 +393,6 @@ extern struct LoyaltyCondition *loyalty_reward_condition(LoyaltyProgram *program
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,
 								  LoyaltyBasket *basket, List **steps);
+extern Points loyalty_growth(LoyaltyProgram *program, List *matches, LoyaltyBasket *basket, List **steps);
 
 #endif							/* LOYALTY_RULE_H */

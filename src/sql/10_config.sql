@@ -97,7 +97,7 @@ CREATE TABLE loyalty.tier_policy (
 COMMENT ON TABLE loyalty.tier_policy IS
 'what qualifies for tiers and how they are kept; a programme without a row takes the lifetime amount, up and down at once';
 COMMENT ON COLUMN loyalty.tier_policy.program_id IS 'programme';
-COMMENT ON COLUMN loyalty.tier_policy.metric IS 'what thresholds measure: billed amount, points earned by documents and events (spent or not), documents (sales of which something is left), or growth (what record_growth() gave)';
+COMMENT ON COLUMN loyalty.tier_policy.metric IS 'what thresholds measure: billed amount, points earned by documents and events (spent or not), documents (sales of which something is left), or growth (what rules on growth and record_growth() gave)';
 COMMENT ON COLUMN loyalty.tier_policy.time_window IS 'over which time: lifetime, rolling (the last months), calendar_year, or membership_year (from enrolment)';
 COMMENT ON COLUMN loyalty.tier_policy.months IS 'length of a rolling window in months';
 COMMENT ON COLUMN loyalty.tier_policy.retention IS 'months for which a tier is kept once it was reached (with windows of a year: to the end of that year); NULL: as long as the figure holds';
@@ -151,6 +151,7 @@ CREATE TABLE loyalty.rule (
 	limit_period    text CHECK (limit_period IN ('day', 'week', 'month', 'year', 'lifetime')),
 	needs_approval  boolean NOT NULL DEFAULT false,
 	expires         text CHECK (expires IS NULL OR loyalty.expires_on(expires, '2000-01-01') IS NOT NULL),
+	growth          boolean NOT NULL DEFAULT false,
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	is_current      boolean NOT NULL DEFAULT true,
@@ -167,7 +168,8 @@ CREATE TABLE loyalty.rule (
 	CHECK ((kind IN ('amount', 'unit')) = (per_amount IS NOT NULL)),
 	CHECK (event IS NULL OR (kind IN ('bonus', 'multiplier', 'exclusion') AND applies_to = 'document' AND source IS NULL)),
 	CHECK ((limit_count IS NULL) = (limit_period IS NULL)),
-	CHECK ((limit_count IS NULL AND NOT needs_approval) OR (event IS NOT NULL AND kind = 'bonus'))
+	CHECK ((limit_count IS NULL AND NOT needs_approval) OR (event IS NOT NULL AND kind = 'bonus')),
+	CHECK (NOT growth OR (kind IN ('amount', 'unit', 'bonus') AND NOT multiplied AND expires IS NULL))
 );
 COMMENT ON TABLE loyalty.rule IS 'earning rules, one row per version; a booked document keeps the versions it was booked with';
 COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
@@ -197,6 +199,7 @@ COMMENT ON COLUMN loyalty.rule.limit_count IS 'number of events of a member that
 COMMENT ON COLUMN loyalty.rule.limit_period IS 'day, week (from Monday), month or year in programme time, or lifetime';
 COMMENT ON COLUMN loyalty.rule.needs_approval IS 'points wait until somebody approves the event';
 COMMENT ON COLUMN loyalty.rule.expires IS 'when points that the rule gives expire; NULL: as the tier or the programme says';
+COMMENT ON COLUMN loyalty.rule.growth IS 'whether what it gives, and is capped at, is no points but growth, which counts for tiers whose metric is growth';
 COMMENT ON COLUMN loyalty.rule.valid_from IS 'first day of documents or events (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.valid_to IS 'last day of documents or events (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.is_current IS 'whether this version is used for documents evaluated from now on';

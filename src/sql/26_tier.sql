@@ -59,7 +59,7 @@ CREATE TABLE loyalty.growth (
 	recorded_by     text NOT NULL,
 	PRIMARY KEY (member_id, key)
 );
-COMMENT ON TABLE loyalty.growth IS 'growth values of members, for tiers whose metric is growth';
+COMMENT ON TABLE loyalty.growth IS 'growth values of members that record_growth() gave, for tiers whose metric is growth; what rules give is in loyalty.document';
 COMMENT ON COLUMN loyalty.growth.member_id IS 'member';
 COMMENT ON COLUMN loyalty.growth.key IS 'key that the caller gave, unique within the member';
 COMMENT ON COLUMN loyalty.growth.value IS 'growth; below 0 to correct an earlier one';

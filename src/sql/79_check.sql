@@ -69,6 +69,7 @@ AS $$
 	SELECT 'lot is out of its bounds', l.member_id, format('lot %s: %s of %s', l.seq, l.remaining, l.points)
 		FROM loyalty.lot l
 		WHERE l.remaining NOT BETWEEN least(l.points, 0) AND greatest(l.points, 0)
+			OR l.remaining + l.expired > greatest(l.points, 0)
 			OR l.is_open <> (l.remaining <> 0) OR l.points = 0
 	UNION ALL
 	SELECT 'expired points of a lot are not what was written down', l.member_id,
@@ -144,10 +145,12 @@ AS $$
 	UNION ALL
 	SELECT 'points cannot be spent from the day their document says', d.member_id,
 			format('document %s of source %s: %s, lot %s: %s', d.doc_key, d.source_id, d.usable_from, l.seq, l.usable_from)
-		FROM loyalty.document d
-		JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
-		JOIN loyalty.lot l ON l.member_id = e.member_id AND l.seq = e.seq AND l.points > 0
-		WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' AND d.usable_from IS DISTINCT FROM l.usable_from
+		FROM (SELECT e.member_id, e.seq, d.source_id, d.doc_key, d.usable_from
+				FROM loyalty.document d
+				JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
+				WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' OFFSET 0) d
+		JOIN loyalty.lot l ON l.member_id = d.member_id AND l.seq = d.seq AND l.points > 0
+		WHERE d.usable_from IS DISTINCT FROM l.usable_from
 	UNION ALL
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
@@ -200,7 +203,7 @@ AS $$
 	SELECT 'withdrawn document has points', d.member_id,
 			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points)
 		FROM loyalty.document d
-		WHERE d.state = 'withdrawn' AND (d.points <> 0 OR d.qualifying <> 0)
+		WHERE d.state = 'withdrawn' AND (d.points <> d.written_off OR d.qualifying <> 0)
 			AND NOT EXISTS (SELECT FROM loyalty.member m JOIN loyalty.program p ON p.program_id = m.program_id
 				WHERE m.member_id = d.member_id AND p.rounding_scope = 'carry')
 	UNION ALL
@@ -236,6 +239,25 @@ AS $$
 				GROUP BY r.program_id, r.name) g
 			ON g.program_id = b.program_id AND g.rule = b.rule
 		WHERE coalesce(b.used, 0) <> coalesce(g.given, 0)
+	-- growth: of documents that count, by rules on it, and never points
+	UNION ALL
+	SELECT 'document that does not count gives growth', d.member_id,
+			format('document %s of source %s: %s', d.doc_key, d.source_id, d.growth)
+		FROM loyalty.document d WHERE d.growth <> 0 AND (d.state <> 'booked' OR d.member_id = 0)
+	UNION ALL
+	SELECT 'growth that no rule gave', d.member_id, format('document %s of source %s: %s', d.doc_key, d.source_id, d.growth)
+		FROM loyalty.document d
+		WHERE d.growth <> 0 AND d.root_source_id = 0 AND d.state = 'booked' AND NOT EXISTS (SELECT FROM loyalty.rule r
+			WHERE r.rule_id = ANY (d.rules) AND r.growth)
+	UNION ALL
+	SELECT 'points where only growth was given', d.member_id,
+			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points - d.written_off)
+		FROM loyalty.document d
+		JOIN loyalty.member m ON m.member_id = d.member_id
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		WHERE d.points - d.written_off <> 0 AND d.root_source_id = 0 AND d.state = 'booked' AND p.rounding_scope <> 'carry'
+			AND EXISTS (SELECT FROM loyalty.rule r WHERE r.program_id = p.program_id AND r.growth)
+			AND NOT EXISTS (SELECT FROM loyalty.rule r WHERE r.rule_id = ANY (d.rules) AND NOT r.growth)
 	-- scope carry: what is booked plus what is carried is what was earned exactly
 	UNION ALL
 	SELECT 'carried remainder does not add up', m.member_id,
@@ -256,11 +278,12 @@ AS $$
 		WHERE (d.kind = 'event') <> coalesce(s.header = 'loyalty.event'::regclass, false)
 			OR (d.kind = 'event' AND (e.member_id IS NULL OR d.qualifying <> 0 OR d.gross <> 0 OR d.root_source_id <> 0))
 	UNION ALL
-	SELECT 'event that does not count has points', e.member_id, format('event %s, %s: %s', e.event_key, e.state, d.points)
+	SELECT 'event that does not count has points or growth', e.member_id,
+			format('event %s, %s: %s, growth %s', e.event_key, e.state, d.points, d.growth)
 		FROM loyalty.event e
 		JOIN loyalty.document d ON d.doc_key = e.member_id || ':' || e.event_key AND d.kind = 'event'
 		JOIN loyalty.program p ON p.program_id = e.program_id
-		WHERE e.state <> 'counted' AND d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'
+		WHERE e.state <> 'counted' AND (d.growth <> 0 OR (d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'))
 	UNION ALL
 	SELECT 'state of an event is not that of its document', e.member_id,
 			format('event %s is %s, its document is %s', e.event_key, e.state,
