@@ -52,6 +52,7 @@ extern void loyalty_unpin_settings(int nestlevel);
 extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContext context, bool undo);
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
+extern int	loyalty_execute_with(const char *sql, Oid type, Datum value);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);
 extern SPIPlanPtr loyalty_keep_plan(const char *sql, int nparams, Oid *types);
 extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);

@@ -331,6 +331,19 @@ loyalty_execute(const char *sql)
 }
 
 /*
+ * The same with one parameter.
+ */
+int
+loyalty_execute_with(const char *sql, Oid type, Datum value)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			rc = SPI_execute_with_args(sql, 1, &type, &value, NULL, false, 0);
+
+	MemoryContextSwitchTo(context);
+	return rc;
+}
+
+/*
  * Keep a plan of a statement for as long as the backend lives.
  */
 SPIPlanPtr
