@@ -81,12 +81,13 @@ static LoyaltyPlan plan_apply = {
 };
 
 /*
- * Have all points of the member lapsed on that day?
+ * Have all points of the member lapsed on that day?  So have those that are
+ * spent, and may come back.
  */
 bool
 loyalty_has_lapsed(LoyaltyMember *member, DateADT day)
 {
-	return Min(member->lapses_on, member->program->points_until) < day && member->balance + member->debt > 0;
+	return Min(member->lapses_on, member->program->points_until) < day && member->last_seq > 0;
 }
 
 /*
@@ -104,6 +105,8 @@ loyalty_lapse(LoyaltyMember *member)
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp());
 	(void) loyalty_write(&plan_lapse, values, NULL);
 	member->next_expiry = Min(member->next_expiry, day);
+	/* a bound, and how revive() knows that there may be such lots, open or not */
+	member->expired_through = Max(member->expired_through, day);
 	member->dirty = true;
 }
 
@@ -196,9 +199,21 @@ loyalty_note_activity(LoyaltyMember *member, LoyaltyEntry *entry, TimestampTz no
 	if (!DATE_IS_NOEND(before) && until <= before)
 		return;
 	member->lapses_on = until;
-	if (!DATE_IS_NOEND(before) && day <= before &&
-		(member->next_expiry <= before || member->expired_through >= before))
+	if (day <= before && member->expired_through >= before)
 		revive(member, before, now);
+}
+
+/*
+ * Whoever takes lots in hand on a day before they lapsed finds them as they
+ * were then, whether or not the lapse has been noted.
+ */
+void
+loyalty_before_lapse(LoyaltyMember *member, DateADT today)
+{
+	DateADT		day = Min(member->lapses_on, member->program->points_until);
+
+	if (!DATE_IS_NOEND(day) && today <= day && member->expired_through >= day)
+		revive(member, day, GetCurrentTimestamp());
 }
 
 /*

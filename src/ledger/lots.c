@@ -240,38 +240,6 @@ loyalty_move(LoyaltyPosting *p, LoyaltyLot *lot, Points points)
 }
 
 /*
- * What came in repays what is owed, whether or not it can be spent yet.
- */
-void
-loyalty_repay(LoyaltyPosting *p)
-{
-	Datum		value = Int64GetDatum(p->member->id);
-	List	   *debts;
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	if (p->member->debt == 0)
-		return;
-	debts = take_lots(p, loyalty_run(&plan_debts, &value, NULL));
-	foreach(lc, debts)
-	{
-		LoyaltyLot *debt = lfirst(lc);
-
-		foreach(lc2, p->lots)
-		{
-			LoyaltyLot *lot = lfirst(lc2);
-			Points		part_of = Min(-debt->remaining, lot->remaining);
-
-			if (part_of > 0 && lot->expires_on >= p->today)
-			{
-				loyalty_move(p, debt, part_of);
-				loyalty_move(p, lot, -part_of);
-			}
-		}
-	}
-}
-
-/*
  * Draw from a lot what is there, or was when it expired.  Returns what is
  * still needed.
  */
@@ -292,6 +260,38 @@ loyalty_draw(LoyaltyPosting *p, LoyaltyLot *lot, Points need)
 	}
 	loyalty_move(p, lot, -part_of);
 	return need - part_of;
+}
+
+/*
+ * What came in repays what is owed, whether or not it can be spent yet.
+ */
+void
+loyalty_repay(LoyaltyPosting *p)
+{
+	Datum		value = Int64GetDatum(p->member->id);
+	List	   *debts;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (p->member->debt == 0)
+		return;
+	debts = take_lots(p, loyalty_run(&plan_debts, &value, NULL));
+	foreach(lc, debts)
+	{
+		LoyaltyLot *debt = lfirst(lc);
+
+		foreach(lc2, p->lots)
+		{
+			LoyaltyLot *lot = lfirst(lc2);
+			Points		part_of = Min(-debt->remaining, lot->remaining + lot->expired);
+
+			if (part_of > 0 && lot->expires_on >= p->today)
+			{
+				loyalty_move(p, debt, part_of);
+				(void) loyalty_draw(p, lot, part_of);
+			}
+		}
+	}
 }
 
 /*

@@ -86,6 +86,11 @@ loyalty_posting_lots(LoyaltyPosting *p)
 	p->stored = true;
 	if (loyalty_has_lapsed(p->member, p->today))
 		loyalty_lapse(p->member);
+	else
+	{
+		loyalty_before_lapse(p->member, p->today);
+		p->seq = p->member->last_seq + 1;
+	}
 }
 
 /*

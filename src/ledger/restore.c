@@ -111,11 +111,11 @@ shares(LoyaltyPosting *p, LoyaltyPlan *plan, int64 *keys, int nkeys, Share **res
 	return n;
 }
 
-/* give points back to a lot, no more than its share and its room; returns the rest */
+/* give points back to a lot, no more than its share and its room, of which what expired is not; returns the rest */
 static Points
 refill(LoyaltyPosting *p, Share *share, Points points)
 {
-	Points		part_of = Min(points, Min(share->points, share->lot->points - share->lot->remaining));
+	Points		part_of = Min(points, Min(share->points, share->lot->points - share->lot->remaining - share->lot->expired));
 
 	if (share->lot->points < 0 || part_of <= 0)
 		return points;

@@ -97,11 +97,13 @@ loyalty_extend_points(PG_FUNCTION_ARGS)
 		Datum		values[4];
 		int64	   *seqs;
 		Datum	   *dates;
+		Points		valid;
 		Points		points = 0;
 		int			n;
 		bool		isnull;
 
 		loyalty_posting_open(&p, c.member, c.at);
+		valid = c.member->balance + c.member->debt - loyalty_expired(c.member, c.at);
 		values[0] = Int64GetDatum(c.member->id);
 		values[1] = DateADTGetDatum(p.today);
 		values[2] = DateADTGetDatum(until);
@@ -116,10 +118,10 @@ loyalty_extend_points(PG_FUNCTION_ARGS)
 			dates[i] = DateADTGetDatum(until);
 		}
 		SPI_freetuptable(SPI_tuptable);
-		/* what lapses without activity is extended as a whole */
-		if (c.member->lapses_on < until && c.member->lapses_on <= by)
+		/* what lapses without activity is extended as a whole, unless it has lapsed */
+		if (c.member->lapses_on >= p.today && c.member->lapses_on < until && c.member->lapses_on <= by)
 		{
-			points = Max(points, c.member->balance + c.member->debt);
+			points = valid;
 			c.member->lapses_on = until;
 		}
 		if (points == 0)

@@ -51,13 +51,13 @@ static LoyaltyPlan plan_expire = {
 	" pg_catalog.max(d.expires_on) AS through, pg_catalog.count(*) AS lots FROM due d GROUP BY d.member_id),"
 	" members AS (UPDATE loyalty.member m SET balance = m.balance - COALESCE(s.points, 0),"
 	" last_seq = COALESCE(s.last_seq, m.last_seq), lots_through = COALESCE(s.last_seq, m.last_seq),"
-	" expired_through = GREATEST(m.expired_through, s.through),"
+	" expired_through = NULLIF(GREATEST(m.expired_through, s.through, k.through), '-infinity'),"
 	" next_expiry = (SELECT pg_catalog.min(l.expires_on) FROM loyalty.stored_lot l WHERE l.member_id = m.member_id AND l.is_open"
 	" AND l.expires_on >= k.day AND l.expires_on < 'infinity' AND l.points > 0)"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (member_id, day)"
+	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($6)) AS k (member_id, day, through)"
 	" LEFT JOIN sums s ON s.member_id = k.member_id WHERE m.member_id = k.member_id)"
 	" SELECT COALESCE(pg_catalog.sum(s.lots), 0)::pg_catalog.int8 FROM sums s",
-	.nparams = 5, .types = {INT8ARRAYOID, DATEARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID}
+	.nparams = 6, .types = {INT8ARRAYOID, DATEARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, DATEARRAYOID}
 };
 
 /*
@@ -71,8 +71,9 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 	int64	   *ids = palloc(sizeof(int64) * Max(n, 1));
 	int64	   *seqs = palloc(sizeof(int64) * Max(n, 1));
 	Datum	   *days = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *through = palloc(sizeof(Datum) * Max(n, 1));
 	char	  **zones = palloc(sizeof(char *) * Max(n, 1));
-	Datum		values[5];
+	Datum		values[6];
 	bool		isnull;
 	int64		lots;
 
@@ -86,6 +87,7 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 		ids[i] = members[i]->id;
 		seqs[i] = members[i]->last_seq;
 		days[i] = DateADTGetDatum(day);
+		through[i] = DateADTGetDatum(members[i]->expired_through);
 		zones[i] = members[i]->program->time_zone;
 	}
 	values[0] = loyalty_int8_array(ids, n);
@@ -93,6 +95,7 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 	values[2] = loyalty_int8_array(seqs, n);
 	values[3] = loyalty_text_array(zones, n);
 	values[4] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[5] = PointerGetDatum(construct_array(through, n, DATEOID, 4, true, TYPALIGN_INT));
 	(void) loyalty_write(&plan_expire, values, NULL);
 	lots = DatumGetInt64(loyalty_spi_datum(0, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);

@@ -37,6 +37,21 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- upkeep for one member, and nobody else: the others stay as they are
+CREATE FUNCTION shop.upkeep(program text, customer text, as_of timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	v_id bigint;
+	v_last bigint;
+BEGIN
+	v_id := (SELECT m.member_id FROM loyalty.member m JOIN loyalty.program p USING (program_id) WHERE p.name = upkeep.program AND m.customer = upkeep.customer);
+	SELECT e.last INTO v_last FROM loyalty.expire_points(as_of, v_id - 1, 1) e;
+	IF v_last IS DISTINCT FROM v_id THEN
+		RAISE EXCEPTION USING ERRCODE = 'TT000';
+	END IF;
+EXCEPTION WHEN SQLSTATE 'TT000' THEN
+	NULL;
+END $$;
+
 -- one step in the life of a member of both programmes; late: booked in no order
 CREATE FUNCTION shop.step(n integer, seed text, late boolean) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -53,7 +68,7 @@ BEGIN
 	FOREACH v_program IN ARRAY ARRAY['lazy' || v_p, 'tidy' || v_p] LOOP
 		v_answer := '';
 		IF v_program LIKE 'tidy%' AND shop.pick(v_seed || 'upkeep', 3) = 0 THEN
-			PERFORM loyalty.expire_points(CASE WHEN late THEN shop.day(v_seed || 'upkeep', 200) ELSE v_at - shop.pick(v_seed || 'ago', 5) * interval '1 day' END);
+			PERFORM shop.upkeep(v_program, seed, CASE WHEN late THEN shop.day(v_seed || 'upkeep', 200) ELSE v_at - shop.pick(v_seed || 'ago', 5) * interval '1 day' END);
 		END IF;
 		v_target := (SELECT d.id FROM shop.doc d WHERE d.program = v_program AND d.customer = seed AND d.total > 0 AND NOT d.cancelled
 			AND d.at <= v_at ORDER BY hashtext(v_seed || d.id % 10000) LIMIT 1);
@@ -108,6 +123,8 @@ CREATE FUNCTION shop.differences(seed text) RETURNS TABLE (at timestamptz, what 
 SELECT lives_ok(format($q$SELECT shop.step(n, %L, false) FROM generate_series(1, 60) n$q$, 'c' || s), 'history ' || s || ' in the order of time') FROM generate_series(1, 18) s;
 SELECT lives_ok(format($q$SELECT shop.step(n, %L, true) FROM generate_series(1, 60) n$q$, 'l' || s), 'history ' || s || ' in no order') FROM generate_series(1, 18) s;
 SELECT is_empty('SELECT * FROM loyalty.check()', 'all is well before upkeep');
+SELECT is_empty($$SELECT FROM shop.entry JOIN shop.member m USING (member_id) JOIN loyalty.program p USING (program_id) WHERE kind = 'expire' AND p.name LIKE 'lazy%'$$,
+	'some never had upkeep');
 SELECT is_empty(format('SELECT * FROM shop.differences(%L) LIMIT 5', c || s), 'upkeep made no difference: ' || c || s)
 	FROM generate_series(1, 18) s CROSS JOIN (VALUES ('c'), ('l')) v (c);
 SELECT isnt_empty($$SELECT FROM shop.entry WHERE kind = 'expire' AND points < 0$$, 'there was something to write down');
@@ -116,11 +133,12 @@ SELECT isnt_empty($$SELECT FROM shop.entry WHERE kind = 'expire' AND points > 0$
 -- at the end the tidy ones are up to date: their entries alone say what the balance is
 SELECT loyalty.expire_points('2024-12-01', 0, 10000) \gset
 SELECT is_empty('SELECT * FROM loyalty.check()', 'all is well after upkeep');
-SELECT is_empty(format($q$SELECT m.customer, d.d FROM shop.member m JOIN loyalty.program p USING (program_id)
+-- (where upkeep came late, goods that were returned meanwhile are left out of what had expired before they were)
+SELECT is_empty($$SELECT m.customer, d.d FROM shop.member m JOIN loyalty.program p USING (program_id)
 	CROSS JOIN generate_series('2024-01-10'::timestamptz, '2024-11-30', '3 days') d (d)
-	WHERE m.program_id %% 2 = %s AND m.customer LIKE 'c%%' AND loyalty.balance(p.name, m.customer, d.d)
-		<> (SELECT coalesce(sum(e.points), 0) FROM loyalty.entry e WHERE e.member_id = m.member_id AND e.occurred_at <= d.d) LIMIT 5$q$, x),
-	'where things were booked in their order, entries add up to the balance at every instant') FROM generate_series(0, 1) x;
+	WHERE p.name LIKE 'tidy%' AND m.customer LIKE 'c%' AND loyalty.balance(p.name, m.customer, d.d)
+		<> (SELECT coalesce(sum(e.points), 0) FROM loyalty.entry e WHERE e.member_id = m.member_id AND e.occurred_at <= d.d) LIMIT 5$$,
+	'where things were booked in their order, entries add up to the balance at every instant');
 
 SELECT * FROM finish();
 ROLLBACK;

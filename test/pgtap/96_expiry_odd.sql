@@ -1,0 +1,170 @@
+-- Odd turns of expiry.  Each is played twice, without upkeep and with upkeep
+-- at the worst moment: the answers are the same.
+\ir common.psql
+SELECT no_plan();
+
+ALTER TABLE shop.invoice ADD program text;
+
+CREATE FUNCTION shop.play(program text, negative text DEFAULT 'debt', expires text DEFAULT 'never', lapse_after text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
+	SELECT loyalty.create_program(program, 'UTC', negative => negative), loyalty.set_rule(program, 'base', 1, 1),
+		loyalty.set_rule(program, 'short', 10, kind => 'bonus', condition => 'document.channel = ''app''', expires => '10 days'),
+		loyalty.set_redemption(program, 0.1, restore_grace_days => 30), loyalty.set_expiry(program, expires, lapse_after => lapse_after),
+		loyalty.attach(program, program, 'shop.invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total',
+			void => 'r.cancelled', return_of => 'r.return_of', channel => 'r.channel', filter => format('r.program = %L', program)) $$;
+
+-- upkeep comes to programmes whose name begins with tidy, and to no others
+CREATE FUNCTION shop.upkeep(program text, customer text, as_of timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	v_id bigint := loyalty.member_id(program, customer);
+	v_last bigint;
+BEGIN
+	IF program LIKE 'tidy%' THEN
+		v_last := (SELECT e.last FROM loyalty.expire_points(as_of, v_id - 1, 1) e);
+		IF v_last IS DISTINCT FROM v_id THEN
+			RAISE EXCEPTION '% is not due by %', customer, as_of;
+		END IF;
+	END IF;
+END $$;
+-- each programme has sales of its own
+CREATE FUNCTION shop.id(program text, n integer) RETURNS integer LANGUAGE sql AS $$
+	SELECT n + 100 * p.program_id FROM loyalty.program p WHERE p.name = program $$;
+CREATE FUNCTION shop.sale(program text, id integer, customer text, at timestamptz, total numeric, channel text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO shop.invoice (id, program, customer, at, total, channel) SELECT shop.id(program, id), program, customer, at, total, channel;
+	PERFORM loyalty.settle();
+END $$;
+CREATE FUNCTION shop.void(program text, id integer, void boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE shop.invoice i SET cancelled = void.void WHERE i.id = shop.id(void.program, void.id);
+	PERFORM loyalty.settle();
+END $$;
+-- what is left of each lot, written down as expired or not
+CREATE FUNCTION shop.lots(p text, c text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s/%s', trim_scale(l.remaining + l.expired), trim_scale(l.points)), ' ' ORDER BY l.seq)
+	FROM loyalty.lot l WHERE l.member_id = loyalty.member_id(p, c) $$;
+
+-- points that come back find no room in what has expired
+CREATE FUNCTION shop.room(p text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM shop.play(p);
+	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 10);
+	PERFORM loyalty.redeem(p, 'ann', 10, 'k', at => '2024-01-02');
+	PERFORM shop.sale(p, 2, 'ann', '2024-01-02', -10);	-- 10 owed
+	PERFORM loyalty.adjust(p, 'ann', 10, 'why', 'a', '2024-01-13', '2024-01-03');	-- repays them
+	PERFORM shop.void(p, 2, true);						-- and gets them back
+	PERFORM shop.upkeep(p, 'ann', '2024-02-01');
+	UPDATE shop.invoice SET at = '2024-02-10', cancelled = false WHERE id = shop.id(p, 2);
+	PERFORM loyalty.settle();							-- 10 owed
+	PERFORM shop.sale(p, 3, 'ann', '2024-02-11', 30);	-- repays them
+	PERFORM shop.void(p, 2, true);						-- and gets them back
+	RETURN shop.lots(p, 'ann') || ', ' || loyalty.available(p, 'ann', '2024-02-12');
+END $$;
+SELECT is(shop.room('lazy room'), '0/10 0/-10 10/10 0/-10 30/30, 30.00', 'they go to what lives');
+SELECT is(shop.room('tidy room'), '0/10 0/-10 10/10 0/-10 30/30, 30.00', 'with upkeep, too');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
+-- a late correction repays a debt with what its document still had on that day
+CREATE FUNCTION shop.debt(p text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM shop.play(p);
+	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 20, 'app');
+	PERFORM shop.sale(p, 2, 'ann', '2024-01-02', 40);
+	PERFORM loyalty.redeem(p, 'ann', 60, 'k', at => '2024-02-01');		-- what is valid then
+	PERFORM shop.upkeep(p, 'ann', '2024-02-01');
+	PERFORM shop.void(p, 2, true);
+	UPDATE shop.invoice SET total = 25 WHERE id = shop.id(p, 1);
+	PERFORM loyalty.settle();
+	RETURN shop.lots(p, 'ann') || ', ' || loyalty.balance(p, 'ann', '2024-02-03');
+END $$;
+SELECT is(shop.debt('lazy debt'), shop.debt('tidy debt'), 'debts are repaid alike');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
+-- who lapses without points lapses all the same: what comes back then is valid for the days of grace
+CREATE FUNCTION shop.poor(p text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM shop.play(p, lapse_after => '30 days');
+	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 20, 'app');
+	PERFORM loyalty.redeem(p, 'ann', 30, 'k', at => '2024-01-02');
+	PERFORM shop.sale(p, 2, 'ann', '2024-03-01', 5);
+	PERFORM loyalty.cancel_redemption(p, 'ann', 'k', '2024-03-02');
+	RETURN (SELECT string_agg(concat(trim_scale(l.remaining), CASE WHEN l.expires_on > now() AND l.expires_on < 'infinity' THEN ' for days of grace' END), ', ' ORDER BY l.seq)
+		FROM loyalty.lot l WHERE l.member_id = loyalty.member_id(p, 'ann') AND l.remaining > 0);
+END $$;
+SELECT is(shop.poor('lazy poor'), '5, 30 for days of grace', 'a lapse is for spent points, too');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
+-- a lapse that is noted and was none is undone for lots that are empty as well
+CREATE FUNCTION shop.empty(p text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM shop.play(p, lapse_after => '30 days');
+	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 20);
+	PERFORM loyalty.redeem(p, 'ann', 20, 'k', at => '2024-01-02');
+	PERFORM loyalty.adjust(p, 'ann', 10, 'why', 'a1', 'infinity', '2024-01-03');
+	PERFORM shop.upkeep(p, 'ann', '2024-02-20');
+	PERFORM loyalty.adjust(p, 'ann', -1, 'why', 'a2', at => '2024-01-10');
+	PERFORM shop.sale(p, 3, 'ann', '2024-01-30', 1);			-- it was no lapse
+	PERFORM loyalty.cancel_redemption(p, 'ann', 'k', '2024-02-25');
+	RETURN shop.lots(p, 'ann') || ', ' || loyalty.available(p, 'ann', '2024-02-26');
+END $$;
+SELECT is(shop.empty('lazy empty'), '20/20 9/10 1/1, 30.00', 'what comes back goes to its lot');
+SELECT is(shop.empty('tidy empty'), '20/20 9/10 1/1, 30.00', 'with upkeep, too');
+
+-- before a lapse, points are drawn in the order of their own days
+CREATE FUNCTION shop.late(p text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM shop.play(p, lapse_after => '30 days');
+	PERFORM loyalty.enrol(p, 'ann');
+	PERFORM loyalty.adjust(p, 'ann', 10, 'why', 'a1', 'infinity', '2024-01-01');
+	PERFORM loyalty.adjust(p, 'ann', 10, 'why', 'a2', '2024-06-30', '2024-01-01');
+	PERFORM shop.upkeep(p, 'ann', '2024-03-01');
+	PERFORM loyalty.redeem(p, 'ann', 4, 'k', at => '2024-01-15');
+	PERFORM shop.upkeep(p, 'ann', '2024-03-01');
+	PERFORM loyalty.enrol(p, 'bob');
+	PERFORM loyalty.transfer(p, 'ann', 'bob', 10, 't', '2024-01-20');
+	RETURN shop.lots(p, 'ann') || ', ' || (SELECT string_agg(l.points || ' ' || CASE WHEN l.expires_on = 'infinity' THEN 'never' ELSE to_char(l.expires_on, 'MM-DD') END, ', ' ORDER BY l.seq)
+		FROM loyalty.lot l WHERE l.member_id = loyalty.member_id(p, 'bob'));
+END $$;
+SELECT is(shop.late('lazy late'), '6/10 0/10, 6.00 06-30, 4.00 never', 'soonest expiring first, and whoever gets them has them as long');
+SELECT is(shop.late('tidy late'), '6/10 0/10, 6.00 06-30, 4.00 never', 'with upkeep, too');
+
+-- answers count what is valid
+CREATE FUNCTION shop.answers(p text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v_answer text := '';
+BEGIN
+	PERFORM shop.play(p, lapse_after => '90 days');
+	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 20, 'app');
+	PERFORM loyalty.enrol(p, 'bob');
+	PERFORM loyalty.adjust(p, 'bob', 10, 'why', 'a', '2024-01-11', '2024-01-01');
+	PERFORM shop.upkeep(p, 'ann', '2024-02-01');
+	v_answer := (SELECT e.points FROM loyalty.extend_points(p, 'ann', '2024-12-31', 'ill', 'e', at => '2024-02-01') e);
+	PERFORM shop.upkeep(p, 'bob', '2024-02-01');
+	RETURN v_answer || ', ' || (SELECT m.points || ' of ' || m.balance FROM loyalty.merge_customers(p, 'bob', 'ann', '2024-02-01') m);
+END $$;
+SELECT is(shop.answers('lazy answers'), '20.00, 0.00 of 20.00', 'of an extension and of a merge');
+SELECT is(shop.answers('tidy answers'), '20.00, 0.00 of 20.00', 'with upkeep, too');
+SELECT shop.sale('lazy answers', 3, 'cat', '2024-01-01', 20) \gset
+SELECT throws_ok($$SELECT loyalty.extend_points('lazy answers', 'cat', '2024-12-31', 'ill', 'e', at => '2024-06-01')$$, 'LY010', NULL, 'what has lapsed is not extended');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
+-- what was written off when a sale went is no points it has
+SELECT shop.play('off', negative => 'write_off') \gset
+SELECT shop.sale('off', 10, 'ann', '2024-01-01', 20) \gset
+SELECT loyalty.redeem('off', 'ann', 15, 'k', at => '2024-01-02') \gset
+SELECT shop.void('off', 10, true) \gset
+SELECT is(loyalty.balance('off', 'ann'), 0.00, 'nothing is owed');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'and the books agree');
+
+-- a sale that changes while it is cancelled comes back as it is then
+SELECT shop.void('off', 10, false) \gset
+SELECT is(shop.booked('off', shop.id('off', 10)::text), 20::numeric, 'it came back');
+SELECT shop.void('off', 10, true) \gset
+UPDATE shop.invoice SET channel = 'app' WHERE id = shop.id('off', 10);
+SELECT loyalty.settle() \gset
+SELECT shop.void('off', 10, false) \gset
+SELECT is(shop.booked('off', shop.id('off', 10)::text), 30::numeric, 'and as a sale of another channel');
+SELECT is_empty($$SELECT * FROM loyalty.verify('off')$$, 'verify() agrees');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'and so do the books');
+
+SELECT * FROM finish();
+ROLLBACK;
