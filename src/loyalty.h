@@ -54,7 +54,7 @@ extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
 extern int	loyalty_execute_with(const char *sql, Oid type, Datum value);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);
-extern SPIPlanPtr loyalty_keep_plan(const char *sql, int nparams, Oid *types);
+extern SPIPlanPtr loyalty_keep_plan(MemoryContext context, const char *sql, int nparams, Oid *types);
 extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern uint64 loyalty_write(LoyaltyPlan *plan, Datum *values, const char *nulls);
 extern Datum loyalty_text_array(char **strings, int n);
