@@ -383,6 +383,12 @@ tier_lint()
 	found=$(grep -lEi 'create +or +replace|create .*if +not +exists' "$tree"/src/sql/*.sql | xargs -r -n 1 basename | tr '\n' ' ' || true)
 	clean "the install script has no OR REPLACE or IF NOT EXISTS" "$found"
 
+	# SPI_execute() and its kin leave their own memory context behind, which ends
+	# with SPI_finish(): what is allocated after them dangles
+	found=$(grep -rlE 'SPI_(exec|prepare)' "$tree/src" --include='*.c' | grep -v '/src/session\.c$' |
+		sed "s|^$tree/||" | tr '\n' ' ' || true)
+	clean "statements are run by session.c" "$found"
+
 	found=$(grep -rlI --include='*.[ch]' --include='*.sql' --include='*.sh' --include='*.pl' \
 		-e '[[:blank:]]$' "$tree/src" "$tree/sql" "$tree/test" | sed "s|^$tree/||" | tr '\n' ' ' || true)
 	clean "no trailing white space" "$found"

@@ -492,7 +492,7 @@ prepare_by_key(const char *sql, LoyaltyExpression *key)
 
 	for (int i = 0; i < key->nparts; i++)
 		types[i] = TEXTARRAYOID;
-	return loyalty_keep_plan(sql, key->nparts, types);
+	return loyalty_keep_plan(loyalty_config()->context, sql, key->nparts, types);
 }
 
 /*
