@@ -100,6 +100,8 @@ load(void)
 	loyalty_config_watch(loyalty_relation("entry"));
 	loyalty_config_watch(loyalty_relation("program"));
 	loyalty_config_watch(loyalty_relation("tier"));
+	loyalty_config_watch(loyalty_relation("tier_policy"));
+	loyalty_config_watch(loyalty_relation("tier_path"));
 	loyalty_config_watch(loyalty_relation("rule"));
 	loyalty_config_watch(loyalty_relation("category"));
 	loyalty_config_watch(loyalty_relation("expiry_policy"));
@@ -122,6 +124,7 @@ load(void)
 		/* SPI results are copied by the loaders into the copy's own context */
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
+		loyalty_load_tiers(fresh->programs);
 		loyalty_load_expiry(fresh->programs);
 		loyalty_load_policies(fresh->programs);
 		loyalty_load_rewards(fresh->programs);

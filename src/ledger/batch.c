@@ -294,6 +294,10 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 	loyalty_store_flush();
 	loyalty_write_budgets(&batch);
 	members = loyalty_batch_members(&batch, &nmembers);
+	for (int i = 0; i < nmembers; i++)
+		if (members[i]->dirty)
+			(void) loyalty_settle_tier(members[i], batch.now, batch.now);
+	loyalty_store_flush();
 	store_many_lots(members, nmembers);
 	for (int i = 0; i < nmembers; i++)
 	{

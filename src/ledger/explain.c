@@ -63,10 +63,14 @@ write_award(Sheet *sheet, LoyaltyProgram *program, LoyaltyPart *part)
 	LoyaltyAward award = loyalty_part_award(program, part, NIL, 0, &steps);
 	ListCell   *lc;
 
+	(void) loyalty_part_growth(program, part, NIL, 0, &steps);
+
 	if (tier != NULL)
 		write_row(sheet, NULL, NULL,
-				  psprintf("tier %s, rate %s (qualifying amount before: %s)", tier->name,
+				  psprintf("tier %s, rate %s (%s before: %s)", tier->name,
 						   loyalty_num_text(loyalty_num_trim(part->rate)),
+						   program->tiering.measure.metric == METRIC_AMOUNT ? "qualifying amount" :
+						   loyalty_metric_name(program->tiering.measure.metric),
 						   loyalty_num_text(part->tier_before)), loyalty_num_int(0));
 	foreach(lc, steps)
 	{
@@ -173,6 +177,10 @@ loyalty_explain(PG_FUNCTION_ARGS)
 			(void) write_award(&sheet, source->program, part);
 		if (part->is_event && loyalty_event_waits(part) != NULL)
 			write_row(&sheet, NULL, NULL, loyalty_event_waits(part), loyalty_num_int(0));
+		if (part->growth != 0)
+			write_row(&sheet, NULL, NULL,
+					  psprintf("growth %s counts for tiers", loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(part->growth)))),
+					  loyalty_num_int(0));
 		if (part->written_off != 0)
 			write_row(&sheet, NULL, NULL, "points that were spent already were written off",
 					  loyalty_points_numeric(part->written_off));
@@ -250,6 +258,30 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 }
 
 /*
+ * The tier at which a basket would earn; member NULL: as a new one.
+ */
+static LoyaltyTier *
+tier_of_basket(LoyaltyProgram *program, LoyaltyMember *member, LoyaltyPart *part)
+{
+	LoyaltyTier *tier;
+
+	if (member != NULL ? !loyalty_member_is_plain(member) : !program->tiering.is_plain)
+	{
+		LoyaltyMember nobody = {.program = program, .joined_on = part->date, .tier_at = 0};
+
+		if (member == NULL)
+			member = &nobody;
+		tier = loyalty_standing_before(CurrentMemoryContext, member, program, part);
+		if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
+			tier = loyalty_standing_with(member->record, part, 0, 0);
+		return tier;
+	}
+	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
+	return loyalty_program_tier(program, program->crossing_new ?
+								loyalty_num_add(part->tier_before, part->gross) : part->tier_before);
+}
+
+/*
  * What the row of the invoice says, as far as the caller does not.
  */
 static LoyaltySource *
@@ -287,7 +319,6 @@ quote(void *arg)
 	LoyaltySource *source = NULL;
 	LoyaltyIdentity save;
 	LoyaltyTier *tier;
-	Numeric		reach;
 	Points		total;
 
 	if (quote->rules != NULL)
@@ -306,9 +337,7 @@ quote(void *arg)
 	part->date = loyalty_program_date(program, part->at);
 	if (quote->customer != NULL)
 		member = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, quote->customer)));
-	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
-	reach = program->crossing_new ? loyalty_num_add(part->tier_before, part->gross) : part->tier_before;
-	tier = loyalty_program_tier(program, reach);
+	tier = tier_of_basket(program, member, part);
 	part->tier_id = tier == NULL ? 0 : tier->id;
 	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
 	part->matched = true;

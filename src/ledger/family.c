@@ -24,10 +24,10 @@
 
 /*
  * Decide what is due for a part.  Its points move when the whole document is
- * decided, see post_decided(); its qualifying amount counts at once.
+ * decided, see post_decided(); its qualifying amount and growth count at once.
  */
 static void
-settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points due, Numeric qualifying)
+settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points due, Numeric qualifying, Points growth)
 {
 	LoyaltyMember *member;
 	Numeric		delta;
@@ -42,10 +42,16 @@ settle_part(LoyaltyBatch *batch, LoyaltyPart *part, LoyaltyPart *sale, Points du
 	delta = loyalty_num_sub(qualifying, part->qualifying);
 	if (loyalty_num_sign(delta) != 0)
 	{
-		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta);
+		loyalty_member_qualify(loyalty_batch_account(batch, part->member_id), delta, part->at);
 		if (member->program->keeps_history)
 			loyalty_history_moved(batch, member, part, delta);
 		part->qualifying = loyalty_num_trim(qualifying);
+		part->dirty = true;
+	}
+	if (part->growth != growth)
+	{
+		loyalty_batch_account(batch, part->member_id)->dirty = true;
+		part->growth = growth;
 		part->dirty = true;
 	}
 }
@@ -75,6 +81,8 @@ post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 				loyalty_post(batch, loyalty_batch_member(batch, part->member_id), part, part->sale, part->due);
 			if (part->dirty)
 				loyalty_save_part(part, batch->now);
+			if (part->member_id != 0)
+				loyalty_standing_moved(loyalty_batch_account(batch, part->member_id), part);
 		}
 		loyalty_post_redemptions(batch, doc, losses == 1);
 	}
@@ -201,6 +209,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	Numeric		zero = loyalty_num_int(0);
 	LoyaltyAward before;
 	Numeric		gross_before;
+	Points		growth_before;
 	LoyaltyRemaining left;
 	List	   *matches;
 	List	   *returns;
@@ -228,7 +237,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 			loyalty_give_up_budgets(batch, m->program, p);
 			if (p->is_event && m->program->keeps_history)
 				loyalty_history_given(batch, m, p, NIL);
-			settle_part(batch, p, p, due_of(batch, m->program, p, no_award()), zero);
+			settle_part(batch, p, p, due_of(batch, m->program, p, no_award()), zero, 0);
 		}
 	}
 	if (sale != NULL)
@@ -255,7 +264,7 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 				p->overcredited = zero;
 				p->dirty = true;
 			}
-			settle_part(batch, p, sale, m == NULL ? 0 : due_of(batch, m->program, p, no_award()), zero);
+			settle_part(batch, p, sale, m == NULL ? 0 : due_of(batch, m->program, p, no_award()), zero, 0);
 		}
 	}
 	if (sale == NULL || source == NULL)
@@ -279,6 +288,9 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		matches = NIL;
 	before = sale->is_event ? loyalty_award_event(batch, program, sale, family->doc, &left, matches) :
 		loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
+	growth_before = loyalty_growth_remaining(&left, program, matches, NULL);
+	if (sale->is_event && family->doc->facts->event->state != EVENT_COUNTED)
+		growth_before = 0;
 	if (priced || sale->is_event)
 		loyalty_freeze_price(batch, member, sale);
 	/* who does not see that an event has its place within a limit must not count on the member */
@@ -295,7 +307,8 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	else
 		due = due_of(batch, program, sale, before);
 	settle_part(batch, sale, NULL, due,
-				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross);
+				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross,
+				unlinked ? -growth_before : growth_before);
 
 	returns = loyalty_sorted_returns(family->returns);
 	gross_before = left.gross;
@@ -306,17 +319,21 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		Numeric		gross_after;
 		LoyaltyAward after;
 		LoyaltyAward step;
+		Points		growth_after;
 
 		loyalty_take_return(&left, ret);
 		if (loyalty_num_cmp(over, ret->overcredited) != 0)
 			ret->dirty = true;
 		after = loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
+		growth_after = loyalty_growth_remaining(&left, program, matches, NULL);
 		/* rounded sums telescope: the family's total is exact */
 		gross_after = loyalty_rational_numeric(loyalty_in_gross(&left, loyalty_left_total(&left)), 6);
 		step = unlinked ? minus(before, after) : minus(after, before);
 		settle_part(batch, ret, sale, due_of(batch, program, ret, step),
-					loyalty_signed_by(left.sign, loyalty_num_sub(gross_after, gross_before)));
+					loyalty_signed_by(left.sign, loyalty_num_sub(gross_after, gross_before)),
+					unlinked ? growth_before - growth_after : growth_after - growth_before);
 		before = after;
+		growth_before = growth_after;
 		gross_before = gross_after;
 	}
 	loyalty_decide_redemptions(batch, family, sale, &left);

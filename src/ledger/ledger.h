@@ -53,6 +53,7 @@ typedef struct LoyaltyPart
 	LoyaltyRational raw;
 	int64		last_seq;		/* 0 for none */
 	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
+	Points		growth;			/* that it gives, in hundredths */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
@@ -209,9 +210,12 @@ extern LoyaltyRational loyalty_left_total(LoyaltyRemaining *r);
 extern LoyaltyRational loyalty_in_gross(LoyaltyRemaining *r, LoyaltyRational lines);
 extern LoyaltyAward loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches,
 											Numeric rate, List **steps);
+extern Points loyalty_growth_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, List **steps);
 extern List *loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part);
 extern LoyaltyAward loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
 									   int nreturns, List **steps);
+extern Points loyalty_part_growth(LoyaltyProgram *program, LoyaltyPart *part, List *returns,
+								  int nreturns, List **steps);
 extern List *loyalty_sorted_returns(List *returns);
 
 /* price.c */
@@ -244,6 +248,29 @@ extern void loyalty_history_given(LoyaltyBatch *batch, LoyaltyMember *member, Lo
 extern void loyalty_history_moved(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Numeric delta);
 extern Points loyalty_least_cap(LoyaltyRule *rule);
 extern void loyalty_history_touch_later(LoyaltyMember *member);
+
+/* see member/standing.h */
+struct LoyaltyRecord;
+struct LoyaltyTierView;
+
+/* standing.c */
+extern struct LoyaltyRecord *loyalty_standing(MemoryContext context, LoyaltyMember *member);
+extern void loyalty_standing_moved(LoyaltyMember *member, LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_before(MemoryContext context, LoyaltyMember *member, LoyaltyProgram *program,
+											LoyaltyPart *part);
+extern LoyaltyTier *loyalty_standing_with(struct LoyaltyRecord *record, LoyaltyPart *part, Points points,
+										  Points growth);
+extern bool loyalty_program_measures(LoyaltyProgram *program, LoyaltyMetric metric);
+
+/* tier.c */
+extern int	loyalty_settle_tier(LoyaltyMember *member, TimestampTz at, TimestampTz now);
+extern bool loyalty_tier_from_history(LoyaltyMember *member, TimestampTz at, struct LoyaltyTierView *view);
+
+/* progress.c */
+extern LoyaltyTier *loyalty_tier_now(LoyaltyMember *member, TimestampTz at);
+
+/* gift.c */
+extern void loyalty_give_gift(LoyaltyMember *member, LoyaltyTier *tier, DateADT reached, TimestampTz at, TimestampTz now);
 
 /* whatif.c */
 extern void loyalty_propose_rules(const char *program, Jsonb *rules);
@@ -327,6 +354,7 @@ typedef struct LoyaltyTerm
 extern int	loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms);
 extern DateADT loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts);
 extern void loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part);
+extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
 /* lapse.c */
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);

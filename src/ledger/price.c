@@ -85,19 +85,28 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 	return matches;
 }
 
+/* the sale earns at this tier (NULL: below the first) */
+static void
+put_tier(LoyaltyPart *part, LoyaltyTier *tier)
+{
+	Numeric		rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+	int32		id = tier == NULL ? 0 : tier->id;
+
+	if (part->rate == NULL || part->tier_id != id || loyalty_num_cmp(part->rate, rate) != 0)
+		part->dirty = true;
+	part->tier_id = id;
+	part->rate = rate;
+}
+
 /*
- * Decide at which rules and rate a sale earns.  The qualifying amount before
- * it is frozen at its first booking; a later change of the sale finds its tier
- * from that, never from what the member became since.
+ * The tier where it simply follows the qualifying amount, which is frozen at
+ * the sale's first booking.
  */
-void
-loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
+static void
+follow_amount(LoyaltyMember *member, LoyaltyPart *part)
 {
 	LoyaltyProgram *program = member->program;
-	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
 	Numeric		reach;
-	LoyaltyTier *tier;
-	Numeric		rate;
 
 	/* a document that was empty so far counts from now */
 	if (part->tier_before == NULL ||
@@ -109,16 +118,44 @@ loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part
 	reach = part->tier_before;
 	if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
 		reach = loyalty_num_add(reach, part->gross);
-	tier = loyalty_program_tier(program, reach);
-	rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
-	if (part->rate == NULL || part->tier_id != (tier == NULL ? 0 : tier->id) || loyalty_num_cmp(part->rate, rate) != 0)
-		part->dirty = true;
-	part->tier_id = tier == NULL ? 0 : tier->id;
-	part->rate = rate;
+	put_tier(part, loyalty_program_tier(program, reach));
+}
+
+/*
+ * Decide at which rules and rate a sale earns.  What the member was before it
+ * decides; a later change of the sale finds its tier from that, never from
+ * what the member became since.
+ */
+void
+loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc)
+{
+	LoyaltyProgram *program = member->program;
+	LoyaltyClaim *claim = doc != NULL ? part->claim : NULL;
+	bool		is_plain = loyalty_member_is_plain(member);
+
 	part->stale = false;
 	part->priced_at = batch->now;
 	part->match_list = NIL;
 	part->matched = true;
+	if (is_plain)
+		follow_amount(member, part);
+	else
+		put_tier(part, loyalty_standing_before(batch->context, member, program, part));
+	if (!is_plain && program->crossing_new && loyalty_num_sign(part->gross) > 0)
+	{
+		Points		points = 0;
+		Points		growth = 0;
+
+		/* where points or growth count, those that it would earn so far */
+		if (claim != NULL && (loyalty_program_measures(program, METRIC_POINTS) ||
+							  (program->gives_growth && loyalty_program_measures(program, METRIC_GROWTH))))
+		{
+			part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
+			points = loyalty_part_award(program, part, NIL, 0, NULL).points;
+			growth = loyalty_part_growth(program, part, NIL, 0, NULL);
+		}
+		put_tier(part, loyalty_standing_with(member->record, part, points, growth));
+	}
 	if (claim != NULL)
 		part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
 }

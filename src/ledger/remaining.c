@@ -82,8 +82,8 @@ qty_left(LoyaltyRemaining *r, int i)
  * Amounts that earn, of the goods that are left: each line's share of what
  * was really paid.
  */
-LoyaltyAward
-loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, Numeric rate, List **steps)
+static LoyaltyBasket
+basket_of(LoyaltyRemaining *r)
 {
 	LoyaltyBasis *bases = palloc(sizeof(LoyaltyBasis) * r->nlines);
 	LoyaltyBasket basket = {r->whole, {NULL, NULL}, 0, bases};
@@ -116,7 +116,29 @@ loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matc
 	basket.n = n;
 	if (!r->whole)
 		basket.gross = loyalty_in_gross(r, loyalty_left_total(r));
+	return basket;
+}
+
+LoyaltyAward
+loyalty_award_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, Numeric rate, List **steps)
+{
+	LoyaltyBasket basket = basket_of(r);
+
 	return loyalty_award(program, matches, rate, &basket, steps);
+}
+
+/*
+ * The growth that it gives.
+ */
+Points
+loyalty_growth_remaining(LoyaltyRemaining *r, LoyaltyProgram *program, List *matches, List **steps)
+{
+	LoyaltyBasket basket;
+
+	if (!program->gives_growth)
+		return 0;
+	basket = basket_of(r);
+	return loyalty_growth(program, matches, &basket, steps);
 }
 
 LoyaltyRational
@@ -251,6 +273,15 @@ loyalty_part_matches(LoyaltyProgram *program, LoyaltyPart *part)
 	return part->match_list;
 }
 
+/* what is left of a sale after the first nreturns of its returns */
+static void
+remaining_after(LoyaltyRemaining *r, LoyaltyPart *part, List *returns, int nreturns)
+{
+	loyalty_start_remaining(r, part);
+	for (int i = 0; i < nreturns; i++)
+		loyalty_take_return(r, list_nth(returns, i));
+}
+
 /*
  * What a priced sale earns after the first nreturns of its returns; also the
  * way explain() and quote_earn() ask.
@@ -260,10 +291,22 @@ loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, in
 {
 	LoyaltyRemaining	r;
 
-	loyalty_start_remaining(&r, part);
-	for (int i = 0; i < nreturns; i++)
-		loyalty_take_return(&r, list_nth(returns, i));
+	remaining_after(&r, part, returns, nreturns);
 	return loyalty_award_remaining(&r, program, loyalty_part_matches(program, part), part->rate, steps);
+}
+
+/*
+ * The same for its growth.
+ */
+Points
+loyalty_part_growth(LoyaltyProgram *program, LoyaltyPart *part, List *returns, int nreturns, List **steps)
+{
+	LoyaltyRemaining	r;
+
+	if (!program->gives_growth)
+		return 0;
+	remaining_after(&r, part, returns, nreturns);
+	return loyalty_growth_remaining(&r, program, loyalty_part_matches(program, part), steps);
 }
 
 static int

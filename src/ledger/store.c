@@ -47,17 +47,17 @@ typedef struct RowBuffer
 } RowBuffer;
 
 static RowBuffer buffers[LOYALTY_NTABLES] = {
-	[TABLE_DOCUMENT] = {.name = "document", .natts = 29, .insert = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 30, .insert = {
 		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
 		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
-		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at, usable_from)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
-		.nparams = 29,
+		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at, usable_from,"
+		" growth) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)",
+		.nparams = 30,
 		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
-		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID}
+		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID, NUMERICOID}
 	}},
 	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
@@ -94,9 +94,9 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
 	" lots_through = $8, held = $9, merged_into = $10, next_expiry = $11, expired_through = $12, usable_from = $13,"
-	" lapses_on = $14 WHERE member_id = $1",
+	" lapses_on = $14, tier_since = $15, tier_until = $16, tier_review = $17, tier_at = $18 WHERE member_id = $1",
 	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
-	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, DATEOID}
+	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, TIMESTAMPTZOID}
 };
 
 /*
@@ -420,6 +420,14 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	nulls[12] = DATE_IS_NOBEGIN(m->usable_from);
 	values[13] = DateADTGetDatum(m->lapses_on);
 	nulls[13] = DATE_IS_NOEND(m->lapses_on);
+	values[14] = DateADTGetDatum(m->tier_since);
+	nulls[14] = m->tier_since == DATEVAL_NOBEGIN;
+	values[15] = DateADTGetDatum(m->tier_until);
+	nulls[15] = m->tier_until == DATEVAL_NOEND;
+	values[16] = DateADTGetDatum(m->tier_review);
+	nulls[16] = m->tier_review == DATEVAL_NOEND;
+	values[17] = TimestampTzGetDatum(m->tier_at);
+	nulls[17] = m->tier_at == 0;
 }
 
 /*

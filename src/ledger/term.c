@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/builtins.h"
 
 #include "ledger/ledger.h"
 
@@ -23,6 +24,15 @@ static LoyaltyPlan plan_reschedule = {
 	"(SELECT c.expires_on FROM loyalty.lot_change c WHERE c.member_id = $1 AND c.lot_seq = k.seq ORDER BY c.n DESC LIMIT 1),"
 	" e.expires_on)",
 	.nparams = 3, .types = {INT8OID, INT8ARRAYOID, DATEOID}
+};
+
+/* what is valid on a day, and the day on which it was earned */
+static LoyaltyPlan plan_valid = {
+	.sql = "SELECT l.seq, l.expires_on, (e.occurred_at AT TIME ZONE $3)::pg_catalog.date FROM loyalty.stored_lot l"
+	" JOIN loyalty.entry e ON e.member_id = l.member_id AND e.seq = l.seq"
+	" WHERE l.member_id = $1 AND l.is_open AND l.points > 0 AND l.expires_on >= $2 AND l.expires_on < 'infinity'"
+	" ORDER BY l.seq",
+	.nparams = 3, .types = {INT8OID, DATEOID, TEXTOID}
 };
 
 /* the next rule (by its number) that has its own word on expiry */
@@ -158,4 +168,45 @@ loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part)
 	(void) loyalty_write(&plan_reschedule, values, nulls);
 	member->usable_from = Max(member->usable_from, part->usable_from);
 	member->dirty = true;
+}
+
+/*
+ * A member has gone from one tier (0: none) to the one he is in.  If that is
+ * higher and says so, what he has lasts as long as if he had earned it there.
+ */
+void
+loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now)
+{
+	LoyaltyProgram *program = member->program;
+	LoyaltyTier *tier = loyalty_tier_by_id(program, member->tier_id);
+	LoyaltyPosting p;
+	Datum		values[3];
+	int64	   *seqs;
+	Datum	   *dates;
+	int			rows;
+	int			n = 0;
+	bool		isnull;
+
+	if (tier == NULL || !tier->extends || member->balance + member->debt <= 0 ||
+		loyalty_tier_rank(program, member->tier_id) <= loyalty_tier_rank(program, from))
+		return;
+	loyalty_posting_open(&p, member, at);
+	values[0] = Int64GetDatum(member->id);
+	values[1] = DateADTGetDatum(p.today);
+	values[2] = CStringGetTextDatum(program->time_zone);
+	rows = loyalty_run(&plan_valid, values, NULL);
+	seqs = palloc(sizeof(int64) * Max(rows, 1));
+	dates = palloc(sizeof(Datum) * Max(rows, 1));
+	for (int i = 0; i < rows; i++)
+	{
+		DateADT		expires_on = DatumGetDateADT(loyalty_spi_datum(i, 2, &isnull));
+		DateADT		later = loyalty_points_expire(program, tier, NULL, DatumGetDateADT(loyalty_spi_datum(i, 3, &isnull)));
+
+		if (later <= expires_on)
+			continue;
+		seqs[n] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
+		dates[n++] = DateADTGetDatum(later);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	loyalty_redate_lots(member, seqs, dates, n, "extend", psprintf("tier:%s", tier->name), at, now);
 }

@@ -118,8 +118,8 @@ loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampT
 	{
 		Numeric		qualifying = from->qualifying;
 
-		loyalty_member_qualify(from, loyalty_num_neg(qualifying));
-		loyalty_member_qualify(to, qualifying);
+		loyalty_member_qualify(from, loyalty_num_neg(qualifying), at);
+		loyalty_member_qualify(to, qualifying, at);
 	}
 }
 

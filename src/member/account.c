@@ -15,27 +15,8 @@
 #include "member/member.h"
 
 PG_FUNCTION_INFO_V1(loyalty_enrol);
-PG_FUNCTION_INFO_V1(loyalty_apply_tiers);
 PG_FUNCTION_INFO_V1(loyalty_member_id);
 PG_FUNCTION_INFO_V1(loyalty_customer_number);
-
-/* in the order in which everybody locks members */
-static LoyaltyPlan plan_lock_changed = {
-	.sql = "SELECT m.member_id FROM loyalty.member m WHERE m.program_id = $1 AND m.tier_id IS DISTINCT FROM"
-	" (SELECT t.tier_id FROM loyalty.tier t WHERE t.program_id = $1 AND t.threshold <= m.qualifying"
-	" ORDER BY t.threshold DESC LIMIT 1) ORDER BY m.member_id FOR NO KEY UPDATE",
-	.nparams = 1, .types = {INT4OID}
-};
-
-static LoyaltyPlan plan_apply_tiers = {
-	.sql = "UPDATE loyalty.member m SET tier_id ="
-	" (SELECT t.tier_id FROM loyalty.tier t WHERE t.program_id = $1 AND t.threshold <= m.qualifying"
-	" ORDER BY t.threshold DESC LIMIT 1)"
-	" WHERE m.program_id = $1 AND m.tier_id IS DISTINCT FROM"
-	" (SELECT t.tier_id FROM loyalty.tier t WHERE t.program_id = $1 AND t.threshold <= m.qualifying"
-	" ORDER BY t.threshold DESC LIMIT 1)",
-	.nparams = 1, .types = {INT4OID}
-};
 
 static char *
 required_text(FunctionCallInfo fcinfo, int n, const char *name)
@@ -93,28 +74,6 @@ loyalty_enrol(PG_FUNCTION_ARGS)
 	loyalty_resume(&save);
 	loyalty_config_unpin();
 	PG_RETURN_INT64(id);
-}
-
-/*
- * apply_tiers(program text) -> bigint: members whose tier changed
- */
-Datum
-loyalty_apply_tiers(PG_FUNCTION_ARGS)
-{
-	LoyaltyIdentity save;
-	Datum		id;
-	int64		n;
-
-	loyalty_config_pin();
-	id = Int32GetDatum(loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)))->id);
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
-	(void) loyalty_run(&plan_lock_changed, &id, NULL);
-	n = loyalty_write(&plan_apply_tiers, &id, NULL);
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
-	PG_RETURN_INT64(n);
 }
 
 /* the member that a customer is, or who has his points; 0 for none */

@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -32,7 +33,8 @@
 #define MEMBER_COLUMNS \
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
 	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into," \
-	" m.next_expiry, m.expired_through, m.usable_from, m.lapses_on, m.ctid"
+	" m.next_expiry, m.expired_through, m.usable_from, m.lapses_on," \
+	" m.tier_since, m.tier_until, m.tier_review, m.tier_at, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -205,6 +207,11 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->expired_through = nulls[14] ? DATEVAL_NOBEGIN : DatumGetDateADT(values[14]);
 	m->usable_from = nulls[15] ? DATEVAL_NOBEGIN : DatumGetDateADT(values[15]);
 	m->lapses_on = nulls[16] ? DATEVAL_NOEND : DatumGetDateADT(values[16]);
+	m->tier_since = nulls[17] ? DATEVAL_NOBEGIN : DatumGetDateADT(values[17]);
+	m->tier_until = nulls[18] ? DATEVAL_NOEND : DatumGetDateADT(values[18]);
+	m->tier_review = nulls[19] ? DATEVAL_NOEND : DatumGetDateADT(values[19]);
+	m->tier_at = nulls[20] ? 0 : DatumGetTimestampTz(values[20]);
+	m->tier_was = m->tier_id;
 	m->tid = *tid;
 }
 
@@ -411,17 +418,31 @@ loyalty_read_member(int64 id)
 }
 
 /*
- * The qualifying amount moves, and the tier with it: up and down, at once.
+ * Does the tier simply follow the qualifying amount?  Otherwise it is worked
+ * out from what was bought when, see standing.c.
+ */
+bool
+loyalty_member_is_plain(LoyaltyMember *member)
+{
+	return member->program->tiering.is_plain && member->tier_at == 0;
+}
+
+/*
+ * The qualifying amount moves, by a document of that instant, and the tier
+ * with it: up and down, at once.
  */
 void
-loyalty_member_qualify(LoyaltyMember *member, Numeric delta)
+loyalty_member_qualify(LoyaltyMember *member, Numeric delta, TimestampTz at)
 {
-	LoyaltyTier *tier;
-
 	if (loyalty_num_sign(delta) == 0)
 		return;
 	member->qualifying = loyalty_num_trim(loyalty_num_add(member->qualifying, delta));
-	tier = loyalty_program_tier(member->program, member->qualifying);
-	member->tier_id = tier == NULL ? 0 : tier->id;
 	member->dirty = true;
+	if (loyalty_member_is_plain(member))
+	{
+		LoyaltyTier *tier = loyalty_program_tier(member->program, member->qualifying);
+
+		member->tier_id = tier == NULL ? 0 : tier->id;
+		member->tier_moved_at = at;
+	}
 }

@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 /* columns of loyalty.member */
-#define LOYALTY_MEMBER_NATTS 17
+#define LOYALTY_MEMBER_NATTS 21
 
 /* what he bought, see ledger/history.c */
 typedef struct LoyaltyHistory LoyaltyHistory;
@@ -38,11 +38,18 @@ typedef struct LoyaltyMember
 	DateADT		expired_through;	/* expiry is written down of lots up to this day; DATEVAL_NOBEGIN: of none */
 	DateADT		usable_from;	/* of all points; DATEVAL_NOBEGIN: they are */
 	DateADT		lapses_on;		/* without further activity; DATEVAL_NOEND: never */
+	DateADT		tier_since;		/* the next four only where the tier does not just follow the amount */
+	DateADT		tier_until;		/* NOEND for none */
+	DateADT		tier_review;	/* NOEND for none */
+	TimestampTz tier_at;		/* 0 where it just follows */
+	int32		tier_was;		/* when it was last noted in the history */
+	TimestampTz tier_moved_at;	/* what moved it since then */
 	ItemPointerData tid;
 	bool		dirty;
 	bool		told;			/* the next one is known, see outbox/tell.c */
 	Points		telling;
 	LoyaltyHistory *history;	/* NULL until a rule asks */
+	struct LoyaltyRecord *record;	/* see standing.h; NULL until somebody asks */
 } LoyaltyMember;
 
 /* member.c */
@@ -54,7 +61,8 @@ extern void loyalty_enrol_members(LoyaltyProgram **programs, int64 *ids, char **
 								  DateADT *joined, int n);
 extern LoyaltyMember *loyalty_lock_members(int64 *ids, ItemPointerData *tids, int n, bool nowait, int *nfound);
 extern LoyaltyMember *loyalty_read_member(int64 id);
-extern void loyalty_member_qualify(LoyaltyMember *member, Numeric delta);
+extern bool loyalty_member_is_plain(LoyaltyMember *member);
+extern void loyalty_member_qualify(LoyaltyMember *member, Numeric delta, TimestampTz at);
 
 /* account.c */
 extern int64 loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined);

@@ -1,7 +1,6 @@
 /*
  * queue.c
- *	  Consumers: fetch_messages(), acknowledge_all(), fail_message() and what keeps
- *	  the outbox in order.
+ *	  Consumers: fetch_messages().
  *
  * A message goes to one consumer at a time.  Fetching moves its visible_at
  * into the future; a consumer that dies gives it back by letting that instant
@@ -23,39 +22,20 @@
 
 #include "config.h"
 #include "errors.h"
-#include "outbox/outbox.h"
+#include "outbox/queue.h"
 #include "redeem/redeem.h"
 
-PG_FUNCTION_INFO_V1(loyalty_tells_kind);
-PG_FUNCTION_INFO_V1(loyalty_tell_sql);
-PG_FUNCTION_INFO_V1(loyalty_announce_sql);
 PG_FUNCTION_INFO_V1(loyalty_fetch_messages);
-PG_FUNCTION_INFO_V1(loyalty_acknowledge_all);
-PG_FUNCTION_INFO_V1(loyalty_fail_message);
-PG_FUNCTION_INFO_V1(loyalty_close_dead);
-PG_FUNCTION_INFO_V1(loyalty_prune_messages);
 
 /* messages that one call may take */
 #define MAX_FETCH 10000
 
-/* seconds until a message that failed is tried again; doubled each time */
-#define FIRST_DELAY 60
-#define LONGEST_DELAY (24 * 60 * 60)
-
 #define FETCH_COLUMNS 9
-
-static LoyaltyPlan plan_insert = {
-	.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at, state,"
-	" visible_at, attempts)"
-	" SELECT m.member_id, $2, $3, m.program_id, $4, $5, $6, 'new', $6, 0 FROM loyalty.member m WHERE m.member_id = $1"
-	" ON CONFLICT (member_id, kind, cause) DO NOTHING",
-	.nparams = 6, .types = {INT8OID, TEXTOID, TEXTOID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
-};
 
 /*
  * Plans must be good whether nothing waits or millions do.  So each statement
  * is written in a way that leaves one index to choose: comparing rows asks for
- * the index on both columns, and FETCHED does not imply that of what waits.
+ * the index on both columns.
  */
 #define WAITING(from) \
 	"SELECT m.member_id, m.kind, m.cause, m.program_id, m.attempts, m.visible_at FROM loyalty.message m" \
@@ -63,8 +43,6 @@ static LoyaltyPlan plan_insert = {
 #define OF_KIND(kind, since, until) \
 	"(m.kind, m.visible_at) >= (" kind ", " since ") AND (m.kind, m.visible_at) <= (" kind ", " until ")" \
 	" ORDER BY m.kind, m.visible_at"
-#define FETCHED \
-	"m.state NOT IN ('new', 'done', 'dead')"
 
 static LoyaltyPlan plan_oldest = {
 	.sql = WAITING("m.visible_at BETWEEN $3 AND $1 ORDER BY m.visible_at LIMIT $2 FOR UPDATE SKIP LOCKED"),
@@ -84,13 +62,9 @@ static LoyaltyPlan plan_kinds = {
 	.nparams = 3, .types = {TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID}
 };
 
-#define THESE \
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k (member_id, kind, cause)" \
-	" WHERE m.member_id = k.member_id AND m.kind = k.kind AND m.cause = k.cause"
-
 static LoyaltyPlan plan_take = {
 	.sql = "UPDATE loyalty.message m SET state = 'fetched', consumer = $4, fetched_at = $5, visible_at = $6,"
-	" attempts = m.attempts + 1" THESE,
+	" attempts = m.attempts + 1" LOYALTY_THESE_MESSAGES,
 	.nparams = 6, .types = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 };
 
@@ -106,61 +80,8 @@ static LoyaltyPlan plan_read = {
 
 static LoyaltyPlan plan_bury = {
 	.sql = "UPDATE loyalty.message m SET state = 'dead', closed_at = $4, last_error ="
-	" pg_catalog.format('fetched %s times and never acknowledged', m.attempts)" THESE,
+	" pg_catalog.format('fetched %s times and never acknowledged', m.attempts)" LOYALTY_THESE_MESSAGES,
 	.nparams = 4, .types = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID}
-};
-
-static LoyaltyPlan plan_done = {
-	.sql = "UPDATE loyalty.message m SET state = 'done', closed_at = $5" THESE
-	" AND " FETCHED " AND m.consumer = $4",
-	.nparams = 5, .types = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID}
-};
-
-static LoyaltyPlan plan_count_done = {
-	.sql = "SELECT pg_catalog.count(*) FROM (SELECT DISTINCT m.member_id, m.kind, m.cause FROM loyalty.message m,"
-	" ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) AS k (member_id, kind, cause)"
-	" WHERE m.member_id = k.member_id AND m.kind = k.kind AND m.cause = k.cause"
-	" AND m.state = 'done' AND m.consumer = $4) d",
-	.nparams = 4, .types = {INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID}
-};
-
-static LoyaltyPlan plan_fetched = {
-	.sql = "SELECT m.program_id, m.attempts FROM loyalty.message m WHERE m.member_id = $1 AND m.kind = $2 AND m.cause = $3"
-	" AND " FETCHED " AND m.consumer = $4 FOR UPDATE",
-	.nparams = 4, .types = {INT8OID, TEXTOID, TEXTOID, TEXTOID}
-};
-
-static LoyaltyPlan plan_fail = {
-	.sql = "UPDATE loyalty.message m SET state = $4, visible_at = $5, closed_at = $6, last_error = $7"
-	" WHERE m.member_id = $1 AND m.kind = $2 AND m.cause = $3",
-	.nparams = 7, .types = {INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
-};
-
-static LoyaltyPlan plan_close_dead = {
-	.sql = "UPDATE loyalty.message m SET state = $4, attempts = CASE WHEN $4 = 'new' THEN 0 ELSE m.attempts END,"
-	" visible_at = CASE WHEN $4 = 'new' THEN $5 ELSE m.visible_at END,"
-	" closed_at = CASE WHEN $4 = 'new' THEN NULL ELSE $5 END"
-	" WHERE m.state = 'dead' AND m.program_id = $1 AND ($2 IS NULL OR m.kind = $2) AND ($3 IS NULL OR m.cause = $3)",
-	.nparams = 5, .types = {INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
-};
-
-/* a walk along the primary key: from day to day most of what is kept is young */
-static LoyaltyPlan plan_old = {
-	.sql = "SELECT DISTINCT m.member_id FROM loyalty.message m"
-	" LEFT JOIN loyalty.message_setting s ON s.program_id = m.program_id AND s.kind = m.kind"
-	" WHERE m.member_id > $1 AND m.state = 'done' AND m.closed_at < $2 - COALESCE(s.keep_days, 30) * interval '1 day'"
-	" ORDER BY m.member_id LIMIT $3",
-	.nparams = 3, .types = {INT8OID, TIMESTAMPTZOID, INT8OID}
-};
-
-static LoyaltyPlan plan_prune = {
-	.sql = "DELETE FROM loyalty.message m USING (SELECT x.member_id, x.kind, x.cause FROM loyalty.message x"
-	" LEFT JOIN loyalty.message_setting s ON s.program_id = x.program_id AND s.kind = x.kind"
-	" WHERE x.member_id = ANY ($1) AND x.state = 'done'"
-	" AND x.closed_at < $2 - COALESCE(s.keep_days, 30) * interval '1 day'"
-	" ORDER BY x.member_id, x.kind, x.cause FOR UPDATE OF x SKIP LOCKED) k"
-	" WHERE m.member_id = k.member_id AND m.kind = k.kind AND m.cause = k.cause",
-	.nparams = 2, .types = {INT8ARRAYOID, TIMESTAMPTZOID}
 };
 
 /*
@@ -183,156 +104,6 @@ static Front fronts[LOYALTY_NMESSAGES + 1];
 /* a look that takes so many microseconds is slow; then it gets this part of the time */
 #define SLOW_LOOK 10000
 #define LOOK_SHARE 50
-
-/* a call: the role is the books' owner's, SPI is connected, plans are pinned */
-typedef struct Call
-{
-	LoyaltyIdentity save;
-	int			nest;
-	bool		planner;
-	TimestampTz at;
-} Call;
-
-static void
-begin(Call *c, const char *function, FunctionCallInfo fcinfo, int at)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", function),
-				 errhint("Run it on the primary.")));
-	c->at = at < 0 || PG_ARGISNULL(at) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(at);
-	if (TIMESTAMP_NOT_FINITE(c->at))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("at must be a finite instant")));
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &c->save);
-	loyalty_connect();
-	c->nest = NewGUCNestLevel();
-	c->planner = loyalty_planner_scope(false);
-	loyalty_pin_queue_planner();
-}
-
-static void
-end(Call *c)
-{
-	loyalty_unpin_settings(c->nest);
-	(void) loyalty_planner_scope(c->planner);
-	SPI_finish();
-	loyalty_resume(&c->save);
-	loyalty_config_unpin();
-}
-
-static char *
-consumer_argument(FunctionCallInfo fcinfo)
-{
-	char	   *consumer = loyalty_required_text(fcinfo, 0, "consumer");
-
-	if (consumer[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a consumer needs a name")));
-	return consumer;
-}
-
-static void
-unknown_kind(const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("there are no messages of kind \"%s\"", name),
-			 errhint("loyalty.message_fields() lists the kinds.")));
-}
-
-static int
-kind_argument(FunctionCallInfo fcinfo, int n)
-{
-	char	   *name = loyalty_required_text(fcinfo, n, "kind");
-	int			kind = loyalty_message_kind(name);
-
-	if (kind < 0)
-		unknown_kind(name);
-	return kind;
-}
-
-/* a length of time from now, which must lie ahead */
-static TimestampTz
-later(TimestampTz at, Datum interval, const char *name)
-{
-	TimestampTz result = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(at), interval));
-
-	if (TIMESTAMP_NOT_FINITE(result) || result <= at)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be above 0", name)));
-	return result;
-}
-
-/*
- * tells(program_id, kind) -> boolean
- */
-Datum
-loyalty_tells_kind(PG_FUNCTION_ARGS)
-{
-	int			kind = kind_argument(fcinfo, 1);
-	bool		result;
-
-	loyalty_config_pin();
-	result = loyalty_tells(loyalty_program_by_id(PG_GETARG_INT32(0)), kind);
-	loyalty_config_unpin();
-	PG_RETURN_BOOL(result);
-}
-
-/*
- * tell(member_id, kind, cause, payload, at) -> boolean: was it written?
- */
-Datum
-loyalty_tell_sql(PG_FUNCTION_ARGS)
-{
-	int			kind = kind_argument(fcinfo, 1);
-	char	   *cause = loyalty_required_text(fcinfo, 2, "cause");
-	bool		written = false;
-	LoyaltyMember *member;
-	Call		c;
-
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s cannot be NULL", PG_ARGISNULL(0) ? "member_id" : "payload")));
-	begin(&c, "tell", fcinfo, 4);
-	member = loyalty_read_member(PG_GETARG_INT64(0));
-	if (member != NULL && loyalty_tells(member->program, kind))
-	{
-		Datum		values[6];
-
-		values[0] = PG_GETARG_DATUM(0);
-		values[1] = PG_GETARG_DATUM(1);
-		values[2] = CStringGetTextDatum(cause);
-		values[3] = PG_GETARG_DATUM(3);
-		values[4] = TimestampTzGetDatum(c.at);
-		values[5] = TimestampTzGetDatum(GetCurrentTimestamp());
-		written = loyalty_write(&plan_insert, values, NULL) == 1;
-		if (written)
-			loyalty_announce(member->program, kind);
-	}
-	end(&c);
-	PG_RETURN_BOOL(written);
-}
-
-/*
- * announce(program_id, kind): messages were written by SQL
- */
-Datum
-loyalty_announce_sql(PG_FUNCTION_ARGS)
-{
-	int			kind = kind_argument(fcinfo, 1);
-
-	loyalty_config_pin();
-	loyalty_announce(loyalty_program_by_id(PG_GETARG_INT32(0)), kind);
-	loyalty_config_unpin();
-	PG_RETURN_VOID();
-}
 
 /* keys of messages, as arrays for SQL */
 typedef struct Keys
@@ -368,14 +139,6 @@ key_values(Keys *k, Datum *values)
 	values[2] = loyalty_text_array(k->causes, k->n);
 }
 
-static int
-attempts_allowed(int32 program_id, int kind)
-{
-	LoyaltyTelling *t = loyalty_program_by_id(program_id)->telling;
-
-	return t == NULL || kind < 0 ? LOYALTY_MAX_ATTEMPTS : t->max_attempts[kind];
-}
-
 /*
  * Where a look for messages begins.
  */
@@ -390,7 +153,7 @@ begin_look(Front *front)
  * many there are.
  */
 static uint64
-look(Call *c, int kind, int limit)
+look(LoyaltyQueueCall *c, int kind, int limit)
 {
 	Front	   *front = &fronts[kind];
 	TimestampTz now = GetCurrentTimestamp();
@@ -422,7 +185,7 @@ look(Call *c, int kind, int limit)
  * always died of them, are buried instead.
  */
 static void
-take(Call *c, Keys *wanted, int limit, int kind, const char *consumer, TimestampTz until)
+take(LoyaltyQueueCall *c, Keys *wanted, int limit, int kind, const char *consumer, TimestampTz until)
 {
 	Datum		values[6];
 
@@ -443,7 +206,7 @@ take(Call *c, Keys *wanted, int limit, int kind, const char *consumer, Timestamp
 			char	   *its_kind = loyalty_spi_text(i, 2);
 			int32		program_id = DatumGetInt32(loyalty_spi_datum(i, 4, &isnull));
 			int			attempts = DatumGetInt32(loyalty_spi_datum(i, 5, &isnull));
-			bool		tired = attempts >= attempts_allowed(program_id, loyalty_message_kind(its_kind));
+			bool		tired = attempts >= loyalty_attempts_allowed(program_id, loyalty_message_kind(its_kind));
 
 			add_key(tired ? &dead : &alive, member, its_kind, loyalty_spi_text(i, 3));
 		}
@@ -469,7 +232,7 @@ take(Call *c, Keys *wanted, int limit, int kind, const char *consumer, Timestamp
  * longest first.
  */
 static int
-order_kinds(Call *c, ArrayType *array, int *kinds)
+order_kinds(LoyaltyQueueCall *c, ArrayType *array, int *kinds)
 {
 	Datum	   *elements;
 	bool	   *nulls;
@@ -486,7 +249,7 @@ order_kinds(Call *c, ArrayType *array, int *kinds)
 		int			kind = nulls[i] ? -1 : loyalty_message_kind(TextDatumGetCString(elements[i]));
 
 		if (kind < 0)
-			unknown_kind(nulls[i] ? "NULL" : TextDatumGetCString(elements[i]));
+			loyalty_unknown_kind(nulls[i] ? "NULL" : TextDatumGetCString(elements[i]));
 		if (seen[kind])
 			continue;
 		seen[kind] = true;
@@ -512,13 +275,13 @@ Datum
 loyalty_fetch_messages(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	char	   *consumer = consumer_argument(fcinfo);
+	char	   *consumer = loyalty_consumer_argument(fcinfo);
 	int			limit = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
 	TimestampTz until;
 	Keys		wanted;
 	Datum		values[3];
 	uint64		n;
-	Call		c;
+	LoyaltyQueueCall c;
 
 	if (limit < 1 || limit > MAX_FETCH)
 		ereport(ERROR,
@@ -529,8 +292,8 @@ loyalty_fetch_messages(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("visible_for cannot be NULL")));
 	InitMaterializedSRF(fcinfo, 0);
-	begin(&c, "fetch_messages", fcinfo, 4);
-	until = later(c.at, PG_GETARG_DATUM(3), "visible_for");
+	loyalty_queue_begin(&c, "fetch_messages", fcinfo, 4);
+	until = loyalty_later(c.at, PG_GETARG_DATUM(3), "visible_for");
 	make_keys(&wanted, limit);
 	if (PG_ARGISNULL(2))
 		take(&c, &wanted, limit, ALL_KINDS, consumer, until);
@@ -554,169 +317,6 @@ loyalty_fetch_messages(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
 	}
 	SPI_freetuptable(SPI_tuptable);
-	end(&c);
+	loyalty_queue_end(&c);
 	return (Datum) 0;
-}
-
-/*
- * acknowledge_all(consumer, member_ids, kinds, causes, at) -> bigint: how many of
- * them are done, now or since an earlier call
- */
-Datum
-loyalty_acknowledge_all(PG_FUNCTION_ARGS)
-{
-	char	   *consumer = consumer_argument(fcinfo);
-	Datum		values[5];
-	int64		n;
-	int			lengths[3];
-	bool		isnull;
-	Call		c;
-
-	for (int i = 0; i < 3; i++)
-	{
-		ArrayType  *array;
-
-		if (PG_ARGISNULL(i + 1))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("the keys of messages cannot be NULL")));
-		array = PG_GETARG_ARRAYTYPE_P(i + 1);
-		lengths[i] = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-		values[i] = PG_GETARG_DATUM(i + 1);
-	}
-	if (lengths[0] != lengths[1] || lengths[0] != lengths[2])
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("member_ids, kinds and causes must have the same number of elements")));
-	begin(&c, "acknowledge_all", fcinfo, 4);
-	values[3] = CStringGetTextDatum(consumer);
-	values[4] = TimestampTzGetDatum(c.at);
-	(void) loyalty_write(&plan_done, values, NULL);
-	(void) loyalty_run(&plan_count_done, values, NULL);
-	n = DatumGetInt64(loyalty_spi_datum(0, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	end(&c);
-	PG_RETURN_INT64(n);
-}
-
-/*
- * fail_message(consumer, member_id, kind, cause, error, retry_after, at) -> text
- */
-Datum
-loyalty_fail_message(PG_FUNCTION_ARGS)
-{
-	char	   *consumer = consumer_argument(fcinfo);
-	int			kind = kind_argument(fcinfo, 2);
-	char	   *cause = loyalty_required_text(fcinfo, 3, "cause");
-	const char *state = NULL;
-	Datum		values[7];
-	char		nulls[8] = "       ";
-	Call		c;
-
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("member_id cannot be NULL")));
-	begin(&c, "fail_message", fcinfo, 6);
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = PG_GETARG_DATUM(2);
-	values[2] = CStringGetTextDatum(cause);
-	values[3] = CStringGetTextDatum(consumer);
-	if (loyalty_run(&plan_fetched, values, NULL) == 1)
-	{
-		bool		isnull;
-		int32		program_id = DatumGetInt32(loyalty_spi_datum(0, 1, &isnull));
-		int			attempts = DatumGetInt32(loyalty_spi_datum(0, 2, &isnull));
-		bool		dead = attempts >= attempts_allowed(program_id, kind);
-		int64		delay = FIRST_DELAY;
-
-		for (int i = 1; i < attempts && delay < LONGEST_DELAY; i++)
-			delay *= 2;
-		state = dead ? "dead" : "new";
-		values[3] = CStringGetTextDatum(state);
-		values[4] = TimestampTzGetDatum(dead ? c.at :
-										!PG_ARGISNULL(5) ? later(c.at, PG_GETARG_DATUM(5), "retry_after") :
-										c.at + Min(delay, LONGEST_DELAY) * USECS_PER_SEC);
-		values[5] = TimestampTzGetDatum(c.at);
-		nulls[5] = dead ? ' ' : 'n';
-		values[6] = PG_ARGISNULL(4) ? (Datum) 0 : PG_GETARG_DATUM(4);
-		nulls[6] = PG_ARGISNULL(4) ? 'n' : ' ';
-		(void) loyalty_write(&plan_fail, values, nulls);
-	}
-	end(&c);
-	if (state == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(state));
-}
-
-/*
- * close_dead(program, kind, cause, state) -> bigint: how many there were
- */
-Datum
-loyalty_close_dead(PG_FUNCTION_ARGS)
-{
-	char	   *program = loyalty_required_text(fcinfo, 0, "program");
-	char	   *state = loyalty_required_text(fcinfo, 3, "state");
-	Datum		values[5];
-	char		nulls[6] = "     ";
-	int64		n;
-	Call		c;
-
-	if (!PG_ARGISNULL(1))
-		(void) kind_argument(fcinfo, 1);
-	begin(&c, strcmp(state, "new") == 0 ? "retry_dead" : "discard_dead", fcinfo, -1);
-	values[0] = Int32GetDatum(loyalty_program_by_name(program)->id);
-	for (int i = 1; i <= 2; i++)
-	{
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
-	}
-	values[3] = CStringGetTextDatum(state);
-	values[4] = TimestampTzGetDatum(c.at);
-	n = loyalty_write(&plan_close_dead, values, nulls);
-	end(&c);
-	PG_RETURN_INT64(n);
-}
-
-/*
- * prune_messages(as_of, after, batch) -> (last, done)
- */
-Datum
-loyalty_prune_messages(PG_FUNCTION_ARGS)
-{
-	TupleDesc	desc;
-	Datum		values[3];
-	Datum		result[2];
-	bool		nulls[2] = {true, false};
-	uint64		n;
-	int64		done = 0;
-	bool		isnull;
-	Call		c;
-
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_GETARG_INT32(2) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("after cannot be NULL, and batch must be at least 1")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	begin(&c, "prune_messages", fcinfo, 0);
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = TimestampTzGetDatum(c.at);
-	values[2] = Int64GetDatum(PG_GETARG_INT32(2));
-	n = loyalty_run(&plan_old, values, NULL);
-	if (n > 0)
-	{
-		int64	   *members = palloc(sizeof(int64) * n);
-
-		for (uint64 i = 0; i < n; i++)
-			members[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-		SPI_freetuptable(SPI_tuptable);
-		result[0] = Int64GetDatum(members[n - 1]);
-		nulls[0] = false;
-		values[0] = loyalty_int8_array(members, n);
-		done = loyalty_write(&plan_prune, values, NULL);
-	}
-	result[1] = Int64GetDatum(done);
-	end(&c);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), result, nulls)));
 }

@@ -111,7 +111,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 		if (points > 0)
 		{
 			(void) loyalty_new_lot(&p, PG_ARGISNULL(5) ?
-								   loyalty_points_expire(c.program, loyalty_tier_by_id(c.program, c.member->tier_id), NULL,
+								   loyalty_points_expire(c.program, loyalty_tier_now(c.member, c.at), NULL,
 														 loyalty_program_date(c.program, c.at)) : expires_on,
 								   DATEVAL_NOBEGIN, points);
 			loyalty_repay(&p);
@@ -204,6 +204,19 @@ move_holds(LoyaltyCall *c)
 	from->held = 0;
 }
 
+/* the tiers of both, once it is on record whose purchases are whose */
+static void
+settle_tiers(LoyaltyCall *c, LoyaltyMember *merged)
+{
+	(void) loyalty_settle_tier(merged, c->now, c->now);
+	(void) loyalty_settle_tier(c->other, c->now, c->now);
+	loyalty_store_flush();
+	if (merged->dirty)
+		loyalty_store_members(&merged, 1);
+	if (c->other->dirty)
+		loyalty_store_members(&c->other, 1);
+}
+
 /*
  * merge_customers(program, customer, into_customer, at)
  *	-> (points, value, balance, available) of who has the points now
@@ -237,6 +250,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		c.other_id = c.other->id;
 		loyalty_call_store(&c);
 		record_other(&c, c.answer.points);
+		settle_tiers(&c, merged);
 	}
 	c.answer.balance = c.other->balance - loyalty_expired(c.other, c.at);
 	c.answer.available = loyalty_available(c.other, c.at);

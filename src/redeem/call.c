@@ -89,7 +89,7 @@ loyalty_key_argument(FunctionCallInfo fcinfo, int n)
 	char	   *key = loyalty_required_text(fcinfo, n, "key");
 
 	/* what the engine's own keys begin with */
-	static const char *const reserved[] = {LOYALTY_PAID_PREFIX, "merge:", "cancel:", "capture:", "release:"};
+	static const char *const reserved[] = {LOYALTY_PAID_PREFIX, "merge:", "cancel:", "capture:", "release:", "gift:"};
 
 	if (key[0] == '\0' || strlen(key) > MAX_KEY_LENGTH)
 		ereport(ERROR,

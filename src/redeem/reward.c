@@ -138,7 +138,7 @@ loyalty_unmet_rewards(PG_FUNCTION_ARGS)
 	facts.at = at;
 	facts.date = loyalty_program_date(program, at);
 	question.joined_on = member != NULL ? member->joined_on : facts.date;
-	question.tier = member != NULL ? loyalty_tier_by_id(program, member->tier_id) : NULL;
+	question.tier = member != NULL ? loyalty_tier_now(member, at) : NULL;
 	foreach(lc, program->rewards)
 	{
 		LoyaltyReward *reward = lfirst(lc);

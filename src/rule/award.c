@@ -7,6 +7,9 @@
  * divided last, as a fraction, and rounded once: per document or per line, as
  * the programme says.  With scope carry nothing is rounded here; the ledger
  * rounds the member's running total.
+ *
+ * What rules on growth give is worked out by itself: no rate, multiplier,
+ * exclusion or limit on points touches it.
  */
 #include "postgres.h"
 
@@ -24,6 +27,7 @@ typedef struct Work
 	LoyaltyBasket *basket;
 	Numeric		rate;			/* of the tier */
 	List	  **steps;
+	bool		growth;			/* it is growth that is awarded */
 	bool		by_line;		/* rounded line by line */
 	bool	   *excluded;		/* of each basis; NULL for none */
 	Numeric    *factors;		/* of each basis */
@@ -51,14 +55,32 @@ times(LoyaltyRational a, Numeric factor)
 }
 
 /*
- * Append a row to the explanation, if one is wanted.  amount and factor may be
- * NULL.
+ * Append a row to the explanation, if one is wanted.  Growth is no points: the
+ * text says how much it is.
+ */
+static void
+explain_text(Work *w, LoyaltyRule *rule, const char *line, char *text, Numeric given)
+{
+	LoyaltyStep *step;
+
+	if (w->steps == NULL)
+		return;
+	step = palloc0(sizeof(LoyaltyStep));
+	step->rule = rule->name;
+	step->line = line;
+	step->calculation = !w->growth ? text :
+		psprintf("%s: growth %s", text, loyalty_num_text(loyalty_num_trim(given)));
+	step->points = w->growth ? loyalty_num_int(0) : given;
+	*w->steps = lappend(*w->steps, step);
+}
+
+/*
+ * The same for a calculation; amount and factor may be NULL.
  */
 static void
 explain_rule(Work *w, LoyaltyRule *rule, const char *line, const LoyaltyRational *amount,
 			 Numeric factor, LoyaltyRational points)
 {
-	LoyaltyStep *step;
 	StringInfoData text;
 
 	if (w->steps == NULL)
@@ -77,27 +99,7 @@ explain_rule(Work *w, LoyaltyRule *rule, const char *line, const LoyaltyRational
 		appendStringInfo(&text, " x %s %s",
 						 loyalty_num_cmp(factor, w->rate) == 0 ? "tier rate" : "factor",
 						 loyalty_num_text(loyalty_num_trim(factor)));
-	step = palloc0(sizeof(LoyaltyStep));
-	step->rule = rule->name;
-	step->line = line;
-	step->calculation = text.data;
-	step->points = loyalty_rational_numeric(points, 6);
-	*w->steps = lappend(*w->steps, step);
-}
-
-static void
-explain_text(Work *w, LoyaltyRule *rule, const char *line, char *text, Numeric points)
-{
-	LoyaltyStep *step;
-
-	if (w->steps == NULL)
-		return;
-	step = palloc0(sizeof(LoyaltyStep));
-	step->rule = rule->name;
-	step->line = line;
-	step->calculation = text;
-	step->points = points;
-	*w->steps = lappend(*w->steps, step);
+	explain_text(w, rule, line, text.data, loyalty_rational_numeric(points, 6));
 }
 
 /*
@@ -455,6 +457,23 @@ award_fully(Work *w, List *matches)
 }
 
 /*
+ * Of the rules that hold, those that give growth, or all others.
+ */
+static List *
+matches_of(LoyaltyProgram *program, List *matches, bool growth)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (!program->gives_growth)
+		return growth ? NIL : matches;
+	foreach(lc, matches)
+		if (((LoyaltyMatch *) lfirst(lc))->rule->growth == growth)
+			result = lappend(result, lfirst(lc));
+	return result;
+}
+
+/*
  * Award points for what is left of one document.
  *
  * matches are the rules that hold for it (of LoyaltyMatch *), rate is the
@@ -466,6 +485,7 @@ loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate, LoyaltyBaske
 {
 	LoyaltyAward award;
 	Work		w = {0};
+	List	   *giving = matches_of(program, matches, false);
 
 	w.program = program;
 	w.matches = matches;
@@ -480,10 +500,10 @@ loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate, LoyaltyBaske
 		for (int i = 0; i < basket->n; i++)
 			w.line_points[i] = loyalty_rational_int(0);
 	}
-	if (is_simple(matches))
-		award_simply(&w, matches);
+	if (is_simple(giving))
+		award_simply(&w, giving);
 	else
-		award_fully(&w, matches);
+		award_fully(&w, giving);
 
 	award.raw = w.points;
 	award.points = 0;
@@ -502,4 +522,26 @@ loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate, LoyaltyBaske
 		award.points += loyalty_points_round(rest, program->unit, program->rounding, false);
 	}
 	return award;
+}
+
+/*
+ * The growth that rules give for it: exact, cut off to hundredths.
+ */
+Points
+loyalty_growth(LoyaltyProgram *program, List *matches, LoyaltyBasket *basket, List **steps)
+{
+	Work		w = {0};
+	List	   *giving = matches_of(program, matches, true);
+
+	if (giving == NIL)
+		return 0;
+	w.program = program;
+	w.matches = matches;
+	w.basket = basket;
+	w.rate = loyalty_num_int(1);
+	w.steps = steps;
+	w.growth = true;
+	w.points = loyalty_rational_int(0);
+	award_fully(&w, giving);
+	return loyalty_points_round(w.points, 1, ROUND_DOWN, false);
 }

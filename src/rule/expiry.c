@@ -161,19 +161,6 @@ date_of(int year, int month, int day)
 	return date2j(year, month, Min(day, last)) - POSTGRES_EPOCH_JDATE;
 }
 
-/* the same day some months later, or the last one of that month */
-static DateADT
-add_months(DateADT date, int n)
-{
-	int			year,
-				month,
-				day;
-
-	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	month += n - 1;
-	return date_of(year + month / 12, month % 12 + 1, day);
-}
-
 /*
  * The last day on which points are valid that were earned on that day.
  */
@@ -194,11 +181,11 @@ loyalty_expiry_date(const LoyaltyExpiry *e, DateADT earned_on)
 			date = earned_on + e->n;
 			break;
 		case EXPIRY_MONTHS:
-			date = add_months(earned_on, e->n);
+			date = loyalty_add_months(earned_on, e->n);
 			break;
 		case EXPIRY_END:
 			month = (month - 1) / e->months * e->months + 1;
-			date = add_months(date_of(year, month, 1), (e->n + 1) * e->months) - 1;
+			date = loyalty_add_months(date_of(year, month, 1), (e->n + 1) * e->months) - 1;
 			break;
 		default:
 			date = date_of(year, e->month, e->day);

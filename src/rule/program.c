@@ -1,6 +1,6 @@
 /*
  * program.c
- *	  Programmes, tiers and rules: loading and looking up.
+ *	  Programmes and rules: loading and looking up.
  */
 #include "postgres.h"
 
@@ -21,16 +21,11 @@ static LoyaltyPlan plan_programs = {
 	" FROM loyalty.program ORDER BY program_id"
 };
 
-static LoyaltyPlan plan_tiers = {
-	.sql = "SELECT tier_id, name, threshold, rate, expires FROM loyalty.tier WHERE program_id = $1 ORDER BY threshold",
-	.nparams = 1, .types = {INT4OID}
-};
-
 static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
 	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
-	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires, growth"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -128,9 +123,11 @@ text_list(Datum array)
 	return list;
 }
 
-/* a setting that may be missing */
-static void
-set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting)
+/*
+ * A setting that may be missing.
+ */
+void
+loyalty_set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting)
 {
 	*given = setting != NULL;
 	if (setting != NULL)
@@ -190,18 +187,6 @@ loyalty_load_programs(void)
 		Datum		id = Int32GetDatum(p->id);
 		bool		isnull;
 
-		n = loyalty_run(&plan_tiers, &id, NULL);
-		for (uint64 i = 0; i < n; i++)
-		{
-			LoyaltyTier *t = palloc0(sizeof(LoyaltyTier));
-
-			t->id = int_column(i, 1);
-			t->name = loyalty_spi_text(i, 2);
-			t->threshold = loyalty_spi_numeric(i, 3);
-			t->rate = loyalty_spi_numeric(i, 4);
-			set_expiry(&t->expires, &t->expiry, loyalty_spi_text(i, 5));
-			p->tiers = lappend(p->tiers, t);
-		}
 		n = loyalty_run(&plan_rules, &id, NULL);
 		for (uint64 i = 0; i < n; i++)
 		{
@@ -247,8 +232,10 @@ loyalty_load_programs(void)
 			if (r->limit_count > 0)
 				r->limit_period = period_of(loyalty_spi_text(i, 28));
 			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));
-			set_expiry(&r->expires, &r->expiry, loyalty_spi_text(i, 30));
+			loyalty_set_expiry(&r->expires, &r->expiry, loyalty_spi_text(i, 30));
 			p->rules_expire |= r->expires;
+			r->growth = DatumGetBool(loyalty_spi_datum(i, 31, &isnull));
+			p->gives_growth |= r->growth;
 			p->refers |= r->event != NULL &&
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);
@@ -301,41 +288,6 @@ loyalty_program_by_id(int32 id)
 	}
 	elog(ERROR, "programme %d does not exist", id);
 	return NULL;				/* keep compiler quiet */
-}
-
-/*
- * The highest tier whose threshold is reached (>=); NULL below the first.
- */
-LoyaltyTier *
-loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying)
-{
-	LoyaltyTier *reached = NULL;
-	ListCell   *lc;
-
-	foreach(lc, program->tiers)
-	{
-		LoyaltyTier *t = lfirst(lc);
-
-		if (loyalty_num_cmp(qualifying, t->threshold) < 0)
-			break;
-		reached = t;
-	}
-	return reached;
-}
-
-LoyaltyTier *
-loyalty_tier_by_id(LoyaltyProgram *program, int32 id)
-{
-	ListCell   *lc;
-
-	foreach(lc, program->tiers)
-	{
-		LoyaltyTier *t = lfirst(lc);
-
-		if (t->id == id)
-			return t;
-	}
-	return NULL;
 }
 
 LoyaltyRule *
@@ -422,6 +374,25 @@ loyalty_program_instant(LoyaltyProgram *program, DateADT date)
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 				 errmsg("timestamp out of range")));
 	return instant;
+}
+
+/*
+ * So many months later, or earlier; the last day of the month where that day
+ * is not there.
+ */
+DateADT
+loyalty_add_months(DateADT date, int months)
+{
+	int			year,
+				month,
+				day;
+
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	months += year * 12 + month - 1;
+	year = months / 12;
+	month = months % 12 + 1;
+	day = Min(day, day_tab[isleap(year)][month - 1]);
+	return date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
 }
 
 /*

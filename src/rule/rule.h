@@ -17,6 +17,39 @@
 /* at least as many as condition.h knows */
 #define LOYALTY_MAX_SPACES 8
 
+/* what qualifies for tiers */
+typedef enum LoyaltyMetric
+{
+	METRIC_AMOUNT,
+	METRIC_POINTS,
+	METRIC_DOCUMENTS,
+	METRIC_GROWTH,
+	LOYALTY_NMETRICS
+} LoyaltyMetric;
+
+typedef enum LoyaltyWindow
+{
+	WINDOW_LIFETIME,
+	WINDOW_ROLLING,
+	WINDOW_CALENDAR_YEAR,
+	WINDOW_MEMBERSHIP_YEAR
+} LoyaltyWindow;
+
+/* a figure: what is counted, and over which time */
+typedef struct LoyaltyMeasure
+{
+	LoyaltyMetric metric;
+	LoyaltyWindow window;
+	int			months;			/* of a rolling window, 0 for others */
+} LoyaltyMeasure;
+
+/* another way to reach a tier */
+typedef struct LoyaltyTierPath
+{
+	LoyaltyMeasure measure;
+	Numeric		threshold;
+} LoyaltyTierPath;
+
 /* how the last valid day of points follows from the day they were earned, see expiry.c */
 typedef enum LoyaltyExpiryKind
 {
@@ -46,9 +79,34 @@ typedef struct LoyaltyTier
 	char	   *name;
 	Numeric		threshold;
 	Numeric		rate;
+	Numeric		keep_threshold; /* NULL: the threshold */
+	Points		gift_points;	/* 0 for none */
+	Numeric		gift_voucher;	/* NULL for none */
+	List	   *paths;			/* of LoyaltyTierPath * */
 	bool		expires;		/* it says when points expire */
+	bool		extends;		/* those that are there when it is reached, too */
 	LoyaltyExpiry expiry;
 } LoyaltyTier;
+
+typedef enum LoyaltyDemotion
+{
+	DEMOTION_NONE,
+	DEMOTION_ONE_LEVEL,
+	DEMOTION_TO_EARNED
+} LoyaltyDemotion;
+
+/* how tiers are reached and kept */
+typedef struct LoyaltyTierPolicy
+{
+	LoyaltyMeasure measure;
+	int			retention;		/* months, 0: as long as the figure holds */
+	int			grace_days;
+	LoyaltyDemotion demotion;
+	bool		keeps_returned; /* a return counts at the next review only */
+	TimestampTz changed_at;
+	bool		is_plain;		/* they simply follow the lifetime amount */
+	List	   *measures;		/* of LoyaltyMeasure *: all that are in use, each once */
+} LoyaltyTierPolicy;
 
 typedef enum LoyaltyRuleKind
 {
@@ -83,6 +141,7 @@ typedef struct LoyaltyRule
 	bool		step;			/* only whole multiples of per_amount */
 	bool		per_line;		/* on each line's amount, not the document's */
 	bool		multiplied;		/* tier rate and multipliers apply */
+	bool		growth;			/* what it gives is no points, but growth */
 	char	   *condition;		/* NULL: always */
 	char	   *source;			/* name of the only source it is for, NULL for all */
 	char	   *exclusive_group;
@@ -164,6 +223,7 @@ typedef struct LoyaltyProgram
 	DateADT		valid_from;
 	DateADT		valid_to;
 	List	   *tiers;			/* of LoyaltyTier *, ascending threshold */
+	LoyaltyTierPolicy tiering;
 	List	   *rules;			/* of LoyaltyRule *, every version, in order of id */
 	bool		keeps_history;	/* a rule in force asks what was bought before */
 	int			ncategories;
@@ -174,6 +234,7 @@ typedef struct LoyaltyProgram
 	int			usable_after;	/* days after a sale until its points can be spent */
 	DateADT		points_until;	/* no points are valid later */
 	bool		rules_expire;	/* a rule says when its points expire */
+	bool		gives_growth;	/* a rule gives, or gave, growth */
 	struct LoyaltyPolicy *policy;	/* NULL: points are only collected */
 	List	   *rewards;		/* of LoyaltyReward *: those with a condition */
 	struct LoyaltyTelling *telling; /* NULL: members are told nothing */
@@ -291,14 +352,23 @@ typedef struct LoyaltyAward
 extern List *loyalty_load_programs(void);
 extern LoyaltyProgram *loyalty_program_by_name(const char *name);
 extern LoyaltyProgram *loyalty_program_by_id(int32 id);
-extern LoyaltyTier *loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying);
-extern LoyaltyTier *loyalty_tier_by_id(LoyaltyProgram *program, int32 id);
 extern LoyaltyRule *loyalty_rule_by_id(LoyaltyProgram *program, int32 id);
 extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *category);
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
 extern DateADT loyalty_start_of_period(LoyaltyPeriod period, DateADT date);
 extern DateADT loyalty_program_date(LoyaltyProgram *program, TimestampTz at);
+extern void loyalty_set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting);
 extern TimestampTz loyalty_program_instant(LoyaltyProgram *program, DateADT date);
+extern DateADT loyalty_add_months(DateADT date, int months);
+
+/* tier.c */
+extern void loyalty_load_tiers(List *programs);
+extern LoyaltyTier *loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying);
+extern LoyaltyTier *loyalty_tier_by_id(LoyaltyProgram *program, int32 id);
+extern int	loyalty_tier_rank(LoyaltyProgram *program, int32 id);
+extern LoyaltyTier *loyalty_tier_at_rank(LoyaltyProgram *program, int rank);
+extern const char *loyalty_metric_name(LoyaltyMetric metric);
+extern const char *loyalty_window_name(LoyaltyWindow window);
 
 /* book.c */
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
@@ -323,5 +393,6 @@ extern struct LoyaltyCondition *loyalty_reward_condition(LoyaltyProgram *program
 /* award.c */
 extern LoyaltyAward loyalty_award(LoyaltyProgram *program, List *matches, Numeric rate,
 								  LoyaltyBasket *basket, List **steps);
+extern Points loyalty_growth(LoyaltyProgram *program, List *matches, LoyaltyBasket *basket, List **steps);
 
 #endif							/* LOYALTY_RULE_H */

@@ -57,7 +57,13 @@ CREATE TABLE loyalty.tier (
 	name            text NOT NULL,
 	threshold       numeric NOT NULL CHECK (threshold >= 0 AND threshold < 'Infinity'),
 	rate            numeric NOT NULL DEFAULT 1 CHECK (rate >= 0 AND rate < 'Infinity'),
+	benefits        jsonb,
+	discount        numeric(5,2) CHECK (discount > 0 AND discount <= 100),
+	gift_points     numeric(18,2) CHECK (gift_points > 0 AND gift_points < 'Infinity'),
+	gift_voucher    numeric CHECK (gift_voucher > 0 AND gift_voucher < 'Infinity'),
+	keep_threshold  numeric CHECK (keep_threshold >= 0 AND keep_threshold < 'Infinity'),
 	expires         text CHECK (expires IS NULL OR loyalty.expires_on(expires, '2000-01-01') IS NOT NULL),
+	extends         boolean NOT NULL DEFAULT false,
 	UNIQUE (program_id, name),
 	UNIQUE (program_id, threshold)
 );
@@ -65,9 +71,56 @@ COMMENT ON TABLE loyalty.tier IS 'the tier ladder of a programme';
 COMMENT ON COLUMN loyalty.tier.tier_id IS 'number of the tier';
 COMMENT ON COLUMN loyalty.tier.program_id IS 'programme the tier belongs to';
 COMMENT ON COLUMN loyalty.tier.name IS 'name of the tier';
-COMMENT ON COLUMN loyalty.tier.threshold IS 'qualifying amount from which (>=) a member is in the tier';
+COMMENT ON COLUMN loyalty.tier.threshold IS 'qualifying figure from which (>=) a member is in the tier; see tier_policy for what it measures';
 COMMENT ON COLUMN loyalty.tier.rate IS 'collection factor: points earned in the tier are multiplied by it';
+COMMENT ON COLUMN loyalty.tier.benefits IS 'benefits of the tier, in whatever form the shop wants them (json)';
+COMMENT ON COLUMN loyalty.tier.discount IS 'discount of the tier in percent, for the ERP to give; NULL for none';
+COMMENT ON COLUMN loyalty.tier.gift_points IS 'points given when the tier is reached, once per period; NULL for none';
+COMMENT ON COLUMN loyalty.tier.gift_voucher IS 'value of the voucher given when the tier is reached, once per period; NULL for none';
+COMMENT ON COLUMN loyalty.tier.keep_threshold IS 'figure that keeps the tier at a review; NULL: its threshold.  Over a lifetime window it counts from the last review or upgrade on';
 COMMENT ON COLUMN loyalty.tier.expires IS 'when points earned in the tier expire; NULL: as the programme says';
+COMMENT ON COLUMN loyalty.tier.extends IS 'whether points that a member has when he reaches the tier last as long as if he had earned them in it';
+
+CREATE TABLE loyalty.tier_policy (
+	program_id      integer PRIMARY KEY,
+	metric          text NOT NULL DEFAULT 'amount' CHECK (metric IN ('amount', 'points', 'documents', 'growth')),
+	time_window     text NOT NULL DEFAULT 'lifetime'
+		CHECK (time_window IN ('lifetime', 'rolling', 'calendar_year', 'membership_year')),
+	months          integer CHECK (months BETWEEN 1 AND 1200),
+	retention       integer CHECK (retention BETWEEN 1 AND 1200),
+	grace_days      integer NOT NULL DEFAULT 0 CHECK (grace_days BETWEEN 0 AND 3660),
+	demotion        text NOT NULL DEFAULT 'to_earned' CHECK (demotion IN ('none', 'one_level', 'to_earned')),
+	returns         text NOT NULL DEFAULT 'recompute' CHECK (returns IN ('recompute', 'keep')),
+	changed_at      timestamptz NOT NULL,
+	CHECK ((time_window = 'rolling') = (months IS NOT NULL))
+);
+COMMENT ON TABLE loyalty.tier_policy IS
+'what qualifies for tiers and how they are kept; a programme without a row takes the lifetime amount, up and down at once';
+COMMENT ON COLUMN loyalty.tier_policy.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.tier_policy.metric IS 'what thresholds measure: billed amount, points earned by documents and events (spent or not), documents (sales of which something is left), or growth (what rules on growth and record_growth() gave)';
+COMMENT ON COLUMN loyalty.tier_policy.time_window IS 'over which time: lifetime, rolling (the last months), calendar_year, or membership_year (from enrolment)';
+COMMENT ON COLUMN loyalty.tier_policy.months IS 'length of a rolling window in months';
+COMMENT ON COLUMN loyalty.tier_policy.retention IS 'months for which a tier is kept once it was reached (with windows of a year: to the end of that year); NULL: as long as the figure holds';
+COMMENT ON COLUMN loyalty.tier_policy.grace_days IS 'days after that within which the tier is still kept and can be kept for good';
+COMMENT ON COLUMN loyalty.tier_policy.demotion IS 'what a review that fails does: none, one_level down, or down to_earned (the tier that the figure reaches)';
+COMMENT ON COLUMN loyalty.tier_policy.returns IS 'recompute: a return undoes at once what its sale reached; keep: only the next review counts it';
+COMMENT ON COLUMN loyalty.tier_policy.changed_at IS 'when settings of tiers last changed; what the history says of the time before stays as it is';
+
+CREATE TABLE loyalty.tier_path (
+	tier_id         integer NOT NULL,
+	metric          text NOT NULL CHECK (metric IN ('amount', 'points', 'documents', 'growth')),
+	time_window     text NOT NULL CHECK (time_window IN ('lifetime', 'rolling', 'calendar_year', 'membership_year')),
+	months          integer NOT NULL DEFAULT 0 CHECK (months BETWEEN 0 AND 1200),
+	threshold       numeric NOT NULL CHECK (threshold > 0 AND threshold < 'Infinity'),
+	PRIMARY KEY (tier_id, metric, time_window, months),
+	CHECK ((time_window = 'rolling') = (months > 0))
+);
+COMMENT ON TABLE loyalty.tier_path IS 'other ways to reach a tier: any of them, or the tier''s own threshold, will do';
+COMMENT ON COLUMN loyalty.tier_path.tier_id IS 'tier';
+COMMENT ON COLUMN loyalty.tier_path.metric IS 'what is measured, see tier_policy';
+COMMENT ON COLUMN loyalty.tier_path.time_window IS 'over which time, see tier_policy';
+COMMENT ON COLUMN loyalty.tier_path.months IS 'length of a rolling window in months; 0 for other windows';
+COMMENT ON COLUMN loyalty.tier_path.threshold IS 'figure from which (>=) the tier is reached';
 
 CREATE TABLE loyalty.rule (
 	rule_id         integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -98,6 +151,7 @@ CREATE TABLE loyalty.rule (
 	limit_period    text CHECK (limit_period IN ('day', 'week', 'month', 'year', 'lifetime')),
 	needs_approval  boolean NOT NULL DEFAULT false,
 	expires         text CHECK (expires IS NULL OR loyalty.expires_on(expires, '2000-01-01') IS NOT NULL),
+	growth          boolean NOT NULL DEFAULT false,
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	is_current      boolean NOT NULL DEFAULT true,
@@ -114,7 +168,8 @@ CREATE TABLE loyalty.rule (
 	CHECK ((kind IN ('amount', 'unit')) = (per_amount IS NOT NULL)),
 	CHECK (event IS NULL OR (kind IN ('bonus', 'multiplier', 'exclusion') AND applies_to = 'document' AND source IS NULL)),
 	CHECK ((limit_count IS NULL) = (limit_period IS NULL)),
-	CHECK ((limit_count IS NULL AND NOT needs_approval) OR (event IS NOT NULL AND kind = 'bonus'))
+	CHECK ((limit_count IS NULL AND NOT needs_approval) OR (event IS NOT NULL AND kind = 'bonus')),
+	CHECK (NOT growth OR (kind IN ('amount', 'unit', 'bonus') AND NOT multiplied AND expires IS NULL))
 );
 COMMENT ON TABLE loyalty.rule IS 'earning rules, one row per version; a booked document keeps the versions it was booked with';
 COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
@@ -144,6 +199,7 @@ COMMENT ON COLUMN loyalty.rule.limit_count IS 'number of events of a member that
 COMMENT ON COLUMN loyalty.rule.limit_period IS 'day, week (from Monday), month or year in programme time, or lifetime';
 COMMENT ON COLUMN loyalty.rule.needs_approval IS 'points wait until somebody approves the event';
 COMMENT ON COLUMN loyalty.rule.expires IS 'when points that the rule gives expire; NULL: as the tier or the programme says';
+COMMENT ON COLUMN loyalty.rule.growth IS 'whether what it gives, and is capped at, is no points but growth, which counts for tiers whose metric is growth';
 COMMENT ON COLUMN loyalty.rule.valid_from IS 'first day of documents or events (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.valid_to IS 'last day of documents or events (programme time) the rule is for';
 COMMENT ON COLUMN loyalty.rule.is_current IS 'whether this version is used for documents evaluated from now on';
@@ -253,6 +309,10 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lo
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.tier
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.tier_policy
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
+CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.tier_path
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.rule
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.category
@@ -261,6 +321,8 @@ CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lo
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();
 ALTER TABLE loyalty.program ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.tier ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE loyalty.tier_policy ENABLE ALWAYS TRIGGER config_changed;
+ALTER TABLE loyalty.tier_path ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.rule ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.category ENABLE ALWAYS TRIGGER config_changed;
 ALTER TABLE loyalty.source ENABLE ALWAYS TRIGGER config_changed;

@@ -23,8 +23,13 @@ CREATE TABLE loyalty.member (
 	next_expiry     date,
 	expired_through date,
 	usable_from     date,
-	lapses_on       date
+	lapses_on       date,
+	tier_since      date,
+	tier_until      date,
+	tier_review     date,
+	tier_at         timestamptz
 ) WITH (fillfactor = 70);
+CREATE INDEX member_tier_review ON loyalty.member (tier_review) WHERE tier_review IS NOT NULL;
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
 COMMENT ON COLUMN loyalty.member.member_id IS 'number of the member, derived from programme and customer (below 2^53)';
 COMMENT ON COLUMN loyalty.member.program_id IS 'programme';
@@ -43,6 +48,10 @@ COMMENT ON COLUMN loyalty.member.next_expiry IS 'no open lot expires before this
 COMMENT ON COLUMN loyalty.member.expired_through IS 'last day of the latest lot whose expiry is written down; NULL: of none';
 COMMENT ON COLUMN loyalty.member.usable_from IS 'day from which all points can be spent; NULL: today';
 COMMENT ON COLUMN loyalty.member.lapses_on IS 'last day on which points are valid if there is no further activity; NULL: they do not lapse';
+COMMENT ON COLUMN loyalty.member.tier_since IS 'day from which the member is in the tier; NULL where the tier simply follows the qualifying amount';
+COMMENT ON COLUMN loyalty.member.tier_until IS 'last day for which the tier is kept, see tier_policy.retention and override_tier(); NULL for no end';
+COMMENT ON COLUMN loyalty.member.tier_review IS 'day from which time alone may have changed the tier, so that it is worked out when it is asked for; NULL for none';
+COMMENT ON COLUMN loyalty.member.tier_at IS 'instant as of which the tier was written down; NULL where the tier simply follows the qualifying amount';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,
@@ -74,6 +83,7 @@ CREATE TABLE loyalty.document (
 	last_seq        bigint,
 	booked_at       timestamptz NOT NULL,
 	usable_from     date,
+	growth          numeric(18,2) NOT NULL DEFAULT 0,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
 CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
@@ -109,6 +119,7 @@ COMMENT ON COLUMN loyalty.document.raw IS 'exact points before rounding, as {num
 COMMENT ON COLUMN loyalty.document.last_seq IS 'newest entry of the document; entry.prev_seq leads to the earlier ones';
 COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
 COMMENT ON COLUMN loyalty.document.usable_from IS 'day from which its points can be spent; infinity: not known yet; NULL: at once';
+COMMENT ON COLUMN loyalty.document.growth IS 'growth that rules on growth give for it, for tiers; a return takes back what its goods gave';
 
 CREATE TABLE loyalty.entry (
 	member_id       bigint NOT NULL,

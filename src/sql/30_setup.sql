@@ -105,32 +105,3 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.check_number(text, numeric, boolean) IS 'raises an error unless value is a finite number in range';
-
-CREATE FUNCTION loyalty.set_tier(program text, name text, threshold numeric, rate numeric DEFAULT 1) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	v_program integer := loyalty.program_id(program);
-	v_id integer;
-BEGIN
-	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a tier needs a name' USING ERRCODE = '22023';
-	END IF;
-	PERFORM loyalty.check_number('threshold', threshold, false);
-	PERFORM loyalty.check_number('rate', rate, false);
-	IF EXISTS (SELECT FROM loyalty.tier t WHERE t.program_id = v_program
-			AND t.threshold = set_tier.threshold AND t.name <> set_tier.name) THEN
-		RAISE EXCEPTION 'another tier of programme "%" has the threshold %', program, threshold
-			USING ERRCODE = 'LY002';
-	END IF;
-	INSERT INTO loyalty.tier AS t (program_id, name, threshold, rate)
-		VALUES (v_program, name, threshold, rate)
-		ON CONFLICT ON CONSTRAINT tier_program_id_name_key
-		DO UPDATE SET threshold = excluded.threshold, rate = excluded.rate
-		RETURNING t.tier_id INTO v_id;
-	PERFORM loyalty.apply_tiers(program);
-	RETURN v_id;
-END
-$$;
-COMMENT ON FUNCTION loyalty.set_tier(text, text, numeric, numeric) IS
-'creates or changes a tier: threshold (qualifying amount, reached with >=) and rate (factor on points earned)';

@@ -51,12 +51,16 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_apply_lapse';
 COMMENT ON FUNCTION loyalty.apply_lapse(text) IS
 'works out anew when the points of a programme''s members lapse; returns the number of members it changed';
 
-CREATE FUNCTION loyalty.set_tier_expiry(program text, tier text, expires text) RETURNS void
+CREATE FUNCTION loyalty.set_tier_expiry(program text, tier text, expires text, extends boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	PERFORM loyalty.check_expiry('expires', expires);
-	UPDATE loyalty.tier t SET expires = set_tier_expiry.expires
+	IF extends IS NULL OR (extends AND expires IS NULL) THEN
+		RAISE EXCEPTION 'invalid value for extends: %', coalesce(extends::text, 'NULL')
+			USING ERRCODE = '22023', HINT = 'A tier that extends points says itself when they expire.';
+	END IF;
+	UPDATE loyalty.tier t SET expires = set_tier_expiry.expires, extends = set_tier_expiry.extends
 		WHERE t.program_id = loyalty.program_id(program) AND t.name = tier;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier
@@ -64,5 +68,5 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_tier_expiry(text, text, text) IS
-'sets when points expire that are earned in a tier; NULL: as the programme says';
+COMMENT ON FUNCTION loyalty.set_tier_expiry(text, text, text, boolean) IS
+'sets when points expire that are earned in a tier; NULL: as the programme says.  With extends points that a member has when he reaches the tier last as long, too';

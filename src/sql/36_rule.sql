@@ -65,6 +65,27 @@ $$;
 COMMENT ON FUNCTION loyalty.check_event_rule(text, text, text, text, integer, text, boolean) IS
 'raises an error unless what set_rule() was told of a rule on events goes together';
 
+CREATE FUNCTION loyalty.check_growth_rule(kind text, multiplied boolean, expires text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF kind NOT IN ('amount', 'unit', 'bonus') THEN
+		RAISE EXCEPTION 'a rule of kind % gives no growth', kind
+			USING ERRCODE = '22023', HINT = 'Growth is for the kinds amount, unit and bonus; multipliers, exclusions and caps are for points.';
+	END IF;
+	IF multiplied THEN
+		RAISE EXCEPTION 'growth is not multiplied'
+			USING ERRCODE = '22023', HINT = 'Neither the tier''s rate nor multipliers apply to it: leave out multiplied.';
+	END IF;
+	IF expires IS NOT NULL THEN
+		RAISE EXCEPTION 'growth does not expire'
+			USING ERRCODE = '22023', HINT = 'The time_window of the tier policy says how long it counts.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_growth_rule(text, boolean, text) IS
+'raises an error unless what set_rule() was told of a rule on growth goes together';
+
 CREATE FUNCTION loyalty.set_rule(
 	program text, name text, points numeric DEFAULT NULL, per_amount numeric DEFAULT NULL,
 	mode text DEFAULT 'proportional', applies_to text DEFAULT 'document',
@@ -75,7 +96,7 @@ CREATE FUNCTION loyalty.set_rule(
 	cap_day numeric DEFAULT NULL, cap_week numeric DEFAULT NULL, cap_month numeric DEFAULT NULL,
 	cap_year numeric DEFAULT NULL, cap_lifetime numeric DEFAULT NULL, budget numeric DEFAULT NULL,
 	event text DEFAULT NULL, limit_count integer DEFAULT NULL, limit_period text DEFAULT NULL,
-	needs_approval boolean DEFAULT false, expires text DEFAULT NULL)
+	needs_approval boolean DEFAULT false, expires text DEFAULT NULL, growth boolean DEFAULT false)
 RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -140,6 +161,9 @@ BEGIN
 		RAISE EXCEPTION 'a rule of kind % gives no points that could expire', kind
 			USING ERRCODE = '22023', HINT = 'Put expires on the rules that give points.';
 	END IF;
+	IF growth THEN
+		PERFORM loyalty.check_growth_rule(kind, multiplied, expires);
+	END IF;
 	IF priority IS NULL THEN
 		RAISE EXCEPTION 'priority cannot be NULL' USING ERRCODE = '22004', HINT = 'Leave it out for 0.';
 	END IF;
@@ -165,6 +189,12 @@ BEGIN
 	LOCK TABLE loyalty.rule IN SHARE ROW EXCLUSIVE MODE;
 	SELECT coalesce(max(r.version), 0) + 1 INTO v_version
 		FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = set_rule.name;
+	-- caps, limits and budgets go on counting from version to version
+	IF EXISTS (SELECT FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = set_rule.name
+			AND r.growth <> coalesce(set_rule.growth, false)) THEN
+		RAISE EXCEPTION 'rule "%" has versions that give %', name, CASE WHEN growth THEN 'points' ELSE 'growth' END
+			USING ERRCODE = 'LY002', HINT = 'End it, and give the new rule another name.';
+	END IF;
 	SELECT r.name INTO v_other FROM loyalty.rule r
 		WHERE r.program_id = v_program AND r.is_current AND r.name <> set_rule.name
 			AND r.event IS NOT DISTINCT FROM set_rule.event
@@ -181,11 +211,11 @@ BEGIN
 	INSERT INTO loyalty.rule AS r (program_id, name, version, kind, points, per_amount, factor, mode, applies_to,
 			multiplied, condition, source, exclusive_group, priority, cap_document, cap_day, cap_week, cap_month,
 			cap_year, cap_lifetime, budget, valid_from, valid_to,
-			event, limit_count, limit_period, needs_approval, expires)
+			event, limit_count, limit_period, needs_approval, expires, growth)
 		VALUES (v_program, name, v_version, kind, points, per_amount, factor, mode, applies_to,
-			coalesce(multiplied, kind <> 'bonus'), condition, source, exclusive_group, priority, cap_document,
+			coalesce(multiplied, kind <> 'bonus' AND growth IS NOT TRUE), condition, source, exclusive_group, priority, cap_document,
 			cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, valid_from, valid_to,
-			event, limit_count, limit_period, coalesce(needs_approval, false), expires)
+			event, limit_count, limit_period, coalesce(needs_approval, false), expires, coalesce(growth, false))
 		RETURNING r.rule_id INTO v_id;
 	IF budget IS NOT NULL THEN
 		INSERT INTO loyalty.budget (program_id, rule) VALUES (v_program, name) ON CONFLICT DO NOTHING;
@@ -193,7 +223,7 @@ BEGIN
 	RETURN v_id;
 END
 $$;
-COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, integer, text, boolean, text) IS
+COMMENT ON FUNCTION loyalty.set_rule(text, text, numeric, numeric, text, text, date, date, text, numeric, text, text, boolean, text, integer, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, integer, text, boolean, text, boolean) IS
 'creates a rule, or a new version of it: see the columns of loyalty.rule; documents that are booked keep their version';
 
 CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void

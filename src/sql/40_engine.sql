@@ -94,11 +94,6 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_enrol';
 COMMENT ON FUNCTION loyalty.enrol(text, text, date) IS
 'makes a customer a member, or finds the member; returns member_id';
 
-CREATE FUNCTION loyalty.apply_tiers(program text) RETURNS bigint
-LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_apply_tiers';
-COMMENT ON FUNCTION loyalty.apply_tiers(text) IS
-'puts every member into the tier his qualifying amount reaches on the ladder of now; set_tier() calls it; returns how many changed';
-
 CREATE FUNCTION loyalty.member_id(program text, customer text) RETURNS bigint
 LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'loyalty_member_id';
 COMMENT ON FUNCTION loyalty.member_id(text, text) IS

@@ -125,7 +125,9 @@ BEGIN
 		RETURN;
 	END IF;
 	IF r.tier_id IS NOT NULL AND coalesce((SELECT t.threshold FROM loyalty.member m
-			JOIN loyalty.tier t ON t.tier_id = m.tier_id WHERE m.member_id = reward_limits.member_id), -1)
+			JOIN loyalty.tier t ON t.tier_id = CASE WHEN m.tier_at IS NULL THEN m.tier_id
+				ELSE (SELECT s.tier_id FROM loyalty.standing(m.member_id, reward_limits.at, false) s) END
+			WHERE m.member_id = reward_limits.member_id), -1)
 			< (SELECT t.threshold FROM loyalty.tier t WHERE t.tier_id = r.tier_id) THEN
 		units := 0;
 		reason := 'tier';

@@ -69,7 +69,7 @@ BEGIN
 	IF max_uses IS NOT NULL THEN
 		PERFORM loyalty.check_range('max_uses', max_uses, 1, 1000000);
 	END IF;
-	IF key IS NULL OR key = '' OR key LIKE 'reward:%' OR transferable IS NULL THEN
+	IF key IS NULL OR key = '' OR key LIKE 'reward:%' OR key LIKE 'gift:%' OR transferable IS NULL THEN
 		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023',
 			HINT = 'A key is a text of your own that tells this call from others.';
 	END IF;

@@ -37,6 +37,7 @@ AS $$
 		('settle', 'settle_waiting', false),
 		('holds', 'close_holds', true),
 		('expiry', 'expire_points', true),
+		('tiers', 'review_tiers', true),
 		('birthdays', 'mark_birthdays', true),
 		('warnings', 'warn_members', true),
 		('messages', 'prune_messages', true)

@@ -65,7 +65,7 @@ CREATE VIEW loyalty.member_balance WITH (security_invoker = true) AS
 		coalesce(b.balance, m.balance) AS balance, m.debt, m.qualifying
 	FROM loyalty.member m
 	JOIN loyalty.program p ON p.program_id = m.program_id
-	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
+	LEFT JOIN loyalty.tier t ON t.tier_id = loyalty.tier_id_now(m.member_id, m.tier_id, m.tier_review, m.tier_at)
 	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id;
 COMMENT ON VIEW loyalty.member_balance IS 'one row per member: tier and points';
 COMMENT ON COLUMN loyalty.member_balance.program IS 'programme';
@@ -130,7 +130,9 @@ CREATE VIEW loyalty.tier_ladder WITH (security_invoker = true) AS
 		count(m.member_id) AS members, coalesce(sum(coalesce(b.balance, m.balance)), 0)::numeric(18,2) AS points
 	FROM loyalty.tier t
 	JOIN loyalty.program p ON p.program_id = t.program_id
-	LEFT JOIN loyalty.member m ON m.tier_id = t.tier_id
+	LEFT JOIN (SELECT x.member_id, x.balance,
+			loyalty.tier_id_now(x.member_id, x.tier_id, x.tier_review, x.tier_at) AS tier_id
+		FROM loyalty.member x) m ON m.tier_id = t.tier_id
 	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
 	GROUP BY p.name, t.tier_id, t.name, t.threshold, t.rate
 	ORDER BY p.name, t.threshold;

@@ -139,7 +139,7 @@ CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 	FROM loyalty.member m
 	JOIN loyalty.program p ON p.program_id = m.program_id
 	LEFT JOIN loyalty.analytics_state a ON a.program_id = m.program_id
-	LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
+	LEFT JOIN loyalty.tier t ON t.tier_id = loyalty.tier_id_now(m.member_id, m.tier_id, m.tier_review, m.tier_at)
 	LEFT JOIN LATERAL (SELECT n.name, n.threshold FROM loyalty.tier n
 		WHERE n.program_id = m.program_id AND n.threshold > m.qualifying ORDER BY n.threshold LIMIT 1) nt ON true
 	LEFT JOIN LATERAL (SELECT o.expires_on AS next_expiry_on, sum(o.remaining) AS expiring_points FROM loyalty.open_lot o

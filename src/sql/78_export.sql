@@ -33,7 +33,7 @@ BEGIN
 		SELECT m.customer, m.member_id, t.name, coalesce(s.segment, s.population), (s.r * 100 + s.f * 10 + s.m)::integer, k.risk,
 			coalesce(b.balance, m.balance), coalesce(e.points, 0)::numeric(18,2), e.expires_on, s.last_sale_on
 		FROM loyalty.member m
-		LEFT JOIN loyalty.tier t ON t.tier_id = m.tier_id
+		LEFT JOIN loyalty.tier t ON t.tier_id = loyalty.tier_id_now(m.member_id, m.tier_id, m.tier_review, m.tier_at)
 		LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
 		LEFT JOIN loyalty.member_score s ON s.member_id = m.member_id
 		LEFT JOIN loyalty.churn_risk k ON k.member_id = m.member_id

@@ -9,7 +9,9 @@ AS $$
 		SELECT m.member_id, m.program_id, s.kind, s.lead_days, s.cycles,
 			($2 AT TIME ZONE p.time_zone)::date AS day, (SELECT max(d) FROM unnest(s.lead_days) d) AS longest,
 			-- no lot ends before
-			least(m.next_expiry, m.lapses_on, x.points_until) AS expires_on
+			least(m.next_expiry, m.lapses_on, x.points_until) AS expires_on,
+			-- no tier is lost before, as it is written down
+			CASE WHEN m.tier_at <= $2 THEN least(m.tier_until, m.tier_review) END AS tier_until
 		FROM unnest($1) u (member_id)
 		JOIN loyalty.member m ON m.member_id = u.member_id AND m.merged_into IS NULL
 		JOIN loyalty.program p ON p.program_id = m.program_id
@@ -42,6 +44,26 @@ AS $$
 		CROSS JOIN LATERAL (SELECT min(d) AS lead FROM unnest(a.lead_days) d WHERE d >= v.valid_to - a.day) t
 		WHERE a.kind = 'voucher_ending'
 			AND (v.max_uses IS NULL OR v.uses - l.n < v.max_uses) AND (v.kind <> 'value' OR v.remaining + l.amount > 0)
+		UNION ALL
+		-- unless what he has bought will keep it: then nothing is at risk
+		SELECT a.member_id, a.program_id, a.kind, format('tier:%s:%s', to_char(u.day, 'YYYY-MM-DD'), t.lead),
+			jsonb_build_object('tier', n.name, 'tier_until', to_char(u.day, 'YYYY-MM-DD'), 'days_left', u.day - a.day,
+				'missing', trim_scale(k.missing))
+		FROM asked a
+		JOIN loyalty.member m ON m.member_id = a.member_id
+		JOIN loyalty.program p ON p.program_id = a.program_id
+		CROSS JOIN LATERAL loyalty.standing(a.member_id, $2, false) s
+		-- the last day on which it is sure: of its period, or before something leaves a window
+		CROSS JOIN LATERAL (SELECT coalesce(s.until, s.review - 1) AS day) u
+		CROSS JOIN LATERAL (SELECT min(d) AS lead FROM unnest(a.lead_days) d WHERE d >= u.day - a.day) t
+		JOIN loyalty.tier n ON n.tier_id = s.tier_id
+		CROSS JOIN LATERAL (SELECT coalesce(max(y.grace_days), 0) AS days FROM loyalty.tier_policy y WHERE y.program_id = a.program_id) g
+		CROSS JOIN LATERAL loyalty.standing(a.member_id, (u.day + 1 + g.days)::timestamp AT TIME ZONE p.time_zone, false) f
+		LEFT JOIN loyalty.tier h ON h.tier_id = f.tier_id
+		LEFT JOIN LATERAL (SELECT min(y.missing) AS missing FROM loyalty.tier_progress(p.name, m.customer, $2) y WHERE y.purpose = 'keep') k ON true
+		WHERE a.kind = 'tier_at_risk' AND m.tier_at IS NOT NULL AND coalesce(a.tier_until, a.day) <= a.day + a.longest + 1
+			AND u.day BETWEEN a.day AND a.day + a.longest
+			AND n.threshold > coalesce(h.threshold, -1)
 		UNION ALL
 		-- once for each time he stays away, and not for those who have been away for ages
 		SELECT a.member_id, a.program_id, a.kind, format('inactive:%s', to_char(y.last_sale_on, 'YYYY-MM-DD')),
@@ -82,7 +104,7 @@ BEGIN
 	SELECT array_agg(x.member_id ORDER BY x.member_id), max(x.member_id) INTO v_members, last
 		FROM (SELECT m.member_id FROM loyalty.member m
 			WHERE m.member_id > after AND m.program_id IN (SELECT s.program_id FROM loyalty.message_setting s
-				WHERE s.is_enabled AND s.kind IN ('expiring', 'voucher_ending', 'inactive'))
+				WHERE s.is_enabled AND s.kind IN ('expiring', 'voucher_ending', 'tier_at_risk', 'inactive'))
 			ORDER BY m.member_id LIMIT batch) x;
 	v_members := ARRAY(SELECT DISTINCT w.member_id FROM loyalty.due_warnings(v_members, v_now) w);
 	IF cardinality(v_members) = 0 THEN
@@ -104,4 +126,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.warn_members(timestamptz, bigint, integer) IS
-'upkeep: writes the warnings that are due (expiring, voucher_ending, inactive) to the next batch members with a number above after; last is the last of these, NULL if there are no more, done the number of messages';
+'upkeep: writes the warnings that are due (expiring, voucher_ending, tier_at_risk, inactive) to the next batch members with a number above after; last is the last of these, NULL if there are no more, done the number of messages';

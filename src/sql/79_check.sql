@@ -2,7 +2,8 @@
 
 CREATE FUNCTION loyalty.check(OUT problem text, OUT member_id bigint, OUT detail text)
 RETURNS SETOF record
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+-- it reads all there is, often before anybody has counted it: no loops, and no compiling of so much text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off SET work_mem = '64MB'
 AS $$
 	-- members against entries
 	SELECT 'balance is not the sum of the entries', m.member_id,
@@ -138,10 +139,12 @@ AS $$
 	UNION ALL
 	SELECT 'points cannot be spent from the day their document says', d.member_id,
 			format('document %s of source %s: %s, lot %s: %s', d.doc_key, d.source_id, d.usable_from, l.seq, l.usable_from)
-		FROM loyalty.document d
-		JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
-		JOIN loyalty.lot l ON l.member_id = e.member_id AND l.seq = e.seq AND l.points > 0
-		WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' AND d.usable_from IS DISTINCT FROM l.usable_from
+		FROM (SELECT e.member_id, e.seq, d.source_id, d.doc_key, d.usable_from
+				FROM loyalty.document d
+				JOIN loyalty.entry e ON e.member_id = d.member_id AND e.source_id = d.source_id AND e.doc_key = d.doc_key AND e.key IS NULL
+				WHERE d.kind = 'sale' AND d.root_source_id = 0 AND d.state <> 'withdrawn' OFFSET 0) d
+		JOIN loyalty.lot l ON l.member_id = d.member_id AND l.seq = d.seq AND l.points > 0
+		WHERE d.usable_from IS DISTINCT FROM l.usable_from
 	UNION ALL
 	SELECT 'qualifying amount is not the sum of the documents', m.member_id,
 			format('qualifying %s, documents %s', m.qualifying, coalesce(d.qualifying, 0))
@@ -162,9 +165,34 @@ AS $$
 	SELECT 'tier is not the one that is reached', m.member_id,
 			format('tier %s, qualifying %s', m.tier_id, m.qualifying)
 		FROM loyalty.member m
-		WHERE m.tier_id IS DISTINCT FROM (SELECT t.tier_id FROM loyalty.tier t
+		WHERE m.tier_at IS NULL AND m.tier_id IS DISTINCT FROM (SELECT t.tier_id FROM loyalty.tier t
 			WHERE t.program_id = m.program_id AND t.threshold <= m.qualifying
 			ORDER BY t.threshold DESC LIMIT 1)
+			AND NOT EXISTS (SELECT FROM loyalty.tier_policy p WHERE p.program_id = m.program_id)
+	UNION ALL
+	SELECT 'tier is not what the member''s documents and reviews give', m.member_id,
+			format('tier %s since %s until %s review %s, replayed as of %s: %s since %s until %s review %s', m.tier_id,
+				m.tier_since, m.tier_until, m.tier_review, m.tier_at, s.tier_id, s.since, s.until, s.review)
+		FROM loyalty.member m
+		CROSS JOIN LATERAL loyalty.standing(m.member_id, m.tier_at, true) s
+		WHERE m.tier_at IS NOT NULL
+			AND (m.tier_id, m.tier_since, m.tier_until, m.tier_review) IS DISTINCT FROM (s.tier_id, s.since, s.until, s.review)
+	UNION ALL
+	SELECT 'history of tiers does not lead to the tier', m.member_id,
+			format('tier %s, history %s', m.tier_id, c.to_tier)
+		FROM loyalty.member m
+		JOIN LATERAL (SELECT c.to_tier FROM loyalty.tier_change c WHERE c.member_id = m.member_id AND c.superseded_at IS NULL
+			ORDER BY c.n DESC LIMIT 1) c ON true
+		WHERE c.to_tier IS DISTINCT FROM m.tier_id
+	UNION ALL
+	SELECT 'history of tiers has a gap', c.member_id, format('change %s: from %s, but the tier was %s', c.n, c.from_tier, c.was)
+		FROM (SELECT c.*, lag(c.to_tier) OVER w AS was, lag(c.n) OVER w AS last
+				FROM loyalty.tier_change c WHERE c.superseded_at IS NULL
+				WINDOW w AS (PARTITION BY c.member_id ORDER BY c.n)) c
+		WHERE c.last IS NOT NULL AND c.was IS DISTINCT FROM c.from_tier
+	UNION ALL
+	SELECT 'changes of the tier are not numbered without gaps', c.member_id, format('%s changes up to %s', count(*), max(c.n))
+		FROM loyalty.tier_change c GROUP BY c.member_id HAVING count(*) <> max(c.n)
 	UNION ALL
 	SELECT 'withdrawn document has points', d.member_id,
 			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points)
@@ -205,6 +233,25 @@ AS $$
 				GROUP BY r.program_id, r.name) g
 			ON g.program_id = b.program_id AND g.rule = b.rule
 		WHERE coalesce(b.used, 0) <> coalesce(g.given, 0)
+	-- growth: of documents that count, by rules on it, and never points
+	UNION ALL
+	SELECT 'document that does not count gives growth', d.member_id,
+			format('document %s of source %s: %s', d.doc_key, d.source_id, d.growth)
+		FROM loyalty.document d WHERE d.growth <> 0 AND (d.state <> 'booked' OR d.member_id = 0)
+	UNION ALL
+	SELECT 'growth that no rule gave', d.member_id, format('document %s of source %s: %s', d.doc_key, d.source_id, d.growth)
+		FROM loyalty.document d
+		WHERE d.growth <> 0 AND d.root_source_id = 0 AND d.state = 'booked' AND NOT EXISTS (SELECT FROM loyalty.rule r
+			WHERE r.rule_id = ANY (d.rules) AND r.growth)
+	UNION ALL
+	SELECT 'points where only growth was given', d.member_id,
+			format('document %s of source %s: %s', d.doc_key, d.source_id, d.points - d.written_off)
+		FROM loyalty.document d
+		JOIN loyalty.member m ON m.member_id = d.member_id
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		WHERE d.points - d.written_off <> 0 AND d.root_source_id = 0 AND d.state = 'booked' AND p.rounding_scope <> 'carry'
+			AND EXISTS (SELECT FROM loyalty.rule r WHERE r.program_id = p.program_id AND r.growth)
+			AND NOT EXISTS (SELECT FROM loyalty.rule r WHERE r.rule_id = ANY (d.rules) AND NOT r.growth)
 	-- scope carry: what is booked plus what is carried is what was earned exactly
 	UNION ALL
 	SELECT 'carried remainder does not add up', m.member_id,
@@ -225,11 +272,12 @@ AS $$
 		WHERE (d.kind = 'event') <> coalesce(s.header = 'loyalty.event'::regclass, false)
 			OR (d.kind = 'event' AND (e.member_id IS NULL OR d.qualifying <> 0 OR d.gross <> 0 OR d.root_source_id <> 0))
 	UNION ALL
-	SELECT 'event that does not count has points', e.member_id, format('event %s, %s: %s', e.event_key, e.state, d.points)
+	SELECT 'event that does not count has points or growth', e.member_id,
+			format('event %s, %s: %s, growth %s', e.event_key, e.state, d.points, d.growth)
 		FROM loyalty.event e
 		JOIN loyalty.document d ON d.doc_key = e.member_id || ':' || e.event_key AND d.kind = 'event'
 		JOIN loyalty.program p ON p.program_id = e.program_id
-		WHERE e.state <> 'counted' AND d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'
+		WHERE e.state <> 'counted' AND (d.growth <> 0 OR (d.points - d.written_off <> 0 AND p.rounding_scope <> 'carry'))
 	UNION ALL
 	SELECT 'state of an event is not that of its document', e.member_id,
 			format('event %s is %s, its document is %s', e.event_key, e.state,

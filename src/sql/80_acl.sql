@@ -29,7 +29,9 @@ BEGIN
 		loyalty.statement(text, text, timestamptz, timestamptz), loyalty.explain(text, text),
 		loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb), loyalty.settle(),
 		loyalty.record_event(text, text, text, text, timestamptz, jsonb, text), loyalty.events(text, text),
-		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz)
+		loyalty.explain_event(text, text, text), loyalty.stamp_card(text, text), loyalty.wallets(text, text, timestamptz),
+		loyalty.period_statement(text, text, timestamptz, timestamptz), loyalty.statement_lots(text, text, timestamptz, timestamptz),
+		loyalty.statement_text(text, text, timestamptz, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
 	GRANT EXECUTE ON FUNCTION loyalty.expires_on(text, date), loyalty.available(text, text, timestamptz), loyalty.points(text, text, timestamptz),
 		loyalty.quote_redemption(text, text, numeric, jsonb, timestamptz),
@@ -61,6 +63,13 @@ BEGIN
 		loyalty.answer_program(text),
 		loyalty.answer(text, text, text, timestamptz)
 		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.tier(text, text, timestamptz), loyalty.tier_progress(text, text, timestamptz)
+		TO loyalty_manager, loyalty_clerk, loyalty_erp;
+	GRANT EXECUTE ON FUNCTION loyalty.override_tier(text, text, text, date, text, text, timestamptz),
+		loyalty.end_override(text, text, text, timestamptz), loyalty.review_tiers(timestamptz, bigint, integer),
+		loyalty.record_growth(text, text, numeric, text, text, timestamptz) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz),
+		loyalty.standing(bigint, timestamptz, boolean) TO loyalty_manager, loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)
 		TO loyalty_manager;
@@ -76,16 +85,25 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.set_language(text, text, text) TO loyalty_clerk, loyalty_erp;
 	REVOKE EXECUTE ON FUNCTION loyalty.tell(bigint, text, text, jsonb, timestamptz), loyalty.announce(integer, text), loyalty.close_dead(text, text, text, text) FROM loyalty_admin;
 	-- parts of others: they check nothing themselves
+	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
+		FROM loyalty_admin;
 	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
+	GRANT EXECUTE ON FUNCTION loyalty.close_period(text, date, timestamptz), loyalty.check_liability(text, timestamptz),
+		loyalty.check_revenue(text, date) TO loyalty_manager;
+	GRANT EXECUTE ON FUNCTION loyalty.liability(text, timestamptz), loyalty.deferred_revenue(text, date, date),
+		loyalty.journal(text, date, date), loyalty.revenue_allocation(numeric, numeric),
+		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
+		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier, loyalty.upkeep_run,
 		loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
-		next_expiry, expired_through, usable_from, lapses_on) ON loyalty.member TO loyalty_bi;
+		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation, loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END
 $$;

@@ -4,6 +4,11 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.program', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.program_program_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.tier', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_tier_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_path', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_change', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.tier_override', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.growth', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.rule_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.category', '');
@@ -36,3 +41,5 @@ SELECT pg_catalog.pg_extension_config_dump('loyalty.member_language', '');
 SELECT pg_catalog.pg_extension_config_dump('loyalty.birthday_policy', '');
 -- what ran here says nothing of another database
 SELECT pg_catalog.pg_extension_config_dump('loyalty.upkeep_run', 'WHERE false');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('loyalty.revenue_period', '');

@@ -6,9 +6,12 @@ SELECT loyalty.set_tier('Club', 'Bronze', 0, 1),
 	loyalty.set_tier('Club', 'Silver', 2000, 1.25),
 	loyalty.set_tier('Club', 'Gold', 6000, 1.5) \g /dev/null
 
--- points are valid through the end of the next year, and can be spent two weeks after the sale
+-- points can be spent two weeks after the sale; a rule below gives some that do not last
 SELECT loyalty.set_redemption('Club', point_value => 0.05, redeem_min => 20),
-	loyalty.set_expiry('Club', 'end of year + 1', usable_after => 14) \g /dev/null
+	loyalty.set_expiry('Club', 'never', usable_after => 14) \g /dev/null
+
+-- who reaches a tier is told
+SELECT loyalty.set_message('Club', 'tier_up') \g /dev/null
 
 -- 1 point for every 10 that was billed, in proportion; 5 more for each full 100
 SELECT loyalty.set_rule('Club', 'a point per 10', points => 1, per_amount => 10),

@@ -66,10 +66,27 @@ ORDER BY d.kind DESC, d.occurred_at, d.doc_key;
 SELECT p.* FROM loyalty.points('Club', :'customer', '2025-01-02') p;
 SELECT sentence FROM loyalty.answer_expiry('Club', :'customer', '2025-01-02');
 
+\echo '== His statement of the year, as he would read it'
+SELECT loyalty.statement_text('Club', :'customer', '2024-01-01 00:00 Europe/Berlin', '2025-01-01 00:00 Europe/Berlin') AS statement;
+
+\echo '== Messages that wait for somebody to send them'
+SELECT m.occurred_at::date AS day, r.subject, r.body
+FROM loyalty.message m CROSS JOIN LATERAL loyalty.render_message(m.member_id, m.kind, m.cause) r
+ORDER BY m.member_id, m.cause
+LIMIT 3;
+
 \echo '== What a basket of 250 would earn the same customer now'
 SELECT * FROM loyalty.quote_earn('Club', :'customer', 250);
 
 CREATE TEMPORARY TABLE comparison (what text, wanted text, booked text);
+
+-- upkeep writes down what has expired since; that changes nobody's balance
+INSERT INTO comparison SELECT 'sum of valid points before and after upkeep', sum(b.balance)::text FROM loyalty.member_balance b;
+CALL loyalty.upkeep();
+UPDATE comparison SET booked = (SELECT sum(b.balance)::text FROM loyalty.member_balance b);
+
+\echo '== What upkeep wrote down'
+SELECT e.kind, count(*) AS entries, sum(e.points) AS points FROM loyalty.entry e WHERE e.kind = 'expire' GROUP BY e.kind;
 
 -- each posted sale of a known customer is booked, at its amount, and nothing else is
 INSERT INTO comparison

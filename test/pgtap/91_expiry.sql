@@ -238,5 +238,24 @@ SELECT points FROM loyalty.extend_points('lapse', 'bob', '2026-09-01', 'ill', 'e
 SELECT is(loyalty.available('lapse', 'bob', '2026-08-31'), 5.00, 'a lapse can be put off');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
+-- a tier that lets what is there last longer
+SELECT loyalty.create_program('loyal', 'UTC') \gset
+SELECT loyalty.set_rule('loyal', 'base', 1, 1) \gset
+SELECT loyalty.set_tier('loyal', 'plain', 0), loyalty.set_tier('loyal', 'gold', 100) \g /dev/null
+SELECT loyalty.set_expiry('loyal', '24 months') \gset
+SELECT throws_ok($$SELECT loyalty.set_tier_expiry('loyal', 'gold', NULL, true)$$, '22023', NULL, 'nothing to extend to');
+SELECT loyalty.set_tier_expiry('loyal', 'gold', '36 months', extends => true) \gset
+CREATE TABLE shop.buy (LIKE shop.invoice INCLUDING ALL);
+SELECT loyalty.attach('buy', 'loyal', 'shop.buy', 'r.id', 'r.customer', 'r.at', amount => 'r.total', evaluate => 'statement', return_of => 'r.return_of') \gset
+INSERT INTO shop.buy (id, customer, total, at) VALUES (1, 'ann', 60, '2026-03-01'), (2, 'old', 60, '2020-03-01');
+SELECT is(shop.lots('ann', 'loyal'), '280301:60', 'as the programme says');
+INSERT INTO shop.buy (id, customer, total, at) VALUES (3, 'ann', 60, '2026-05-01'), (4, 'old', 60, '2026-05-01');
+SELECT is(shop.lots('ann', 'loyal'), '290301:60 290501:60', 'the tier lets all of it last longer');
+SELECT is(shop.lots('old', 'loyal'), '220301:60 290501:60', 'but nothing that has expired');
+SELECT is(c.key, 'tier:gold', 'it is noted why') FROM loyalty.lot_change c WHERE c.member_id = loyalty.member_id('loyal', 'ann');
+INSERT INTO shop.buy (id, customer, total, at, return_of) VALUES (5, 'ann', -60, '2026-06-01', 3);
+SELECT is(shop.lots('ann', 'loyal'), '290301:60 290501:0', 'a return finds its lot');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,0 +1,364 @@
+-- Points by the month in which they were earned (their vintage): what became of
+-- them, and how many of them are redeemed in the end.
+
+CREATE TABLE loyalty.revenue_policy (
+	program_id      integer NOT NULL,
+	valid_from      date NOT NULL,
+	standalone_price numeric NOT NULL CHECK (standalone_price > 0 AND standalone_price < 'Infinity'),
+	expected_redemption numeric CHECK (expected_redemption BETWEEN 0 AND 1),
+	revenue_account text NOT NULL,
+	contract_liability_account text NOT NULL,
+	provision_account text NOT NULL,
+	expense_account text NOT NULL,
+	cost_centre     text,
+	PRIMARY KEY (program_id, valid_from)
+);
+COMMENT ON TABLE loyalty.revenue_policy IS 'how points are valued and posted to the general ledger; the row in force at the end of a month is the month''s';
+COMMENT ON COLUMN loyalty.revenue_policy.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.revenue_policy.valid_from IS 'first day of the first month it is for; -infinity: from the beginning';
+COMMENT ON COLUMN loyalty.revenue_policy.standalone_price IS 'money that a point is worth which is redeemed, in the programme''s currency';
+COMMENT ON COLUMN loyalty.revenue_policy.expected_redemption IS 'part of the points that is redeemed in the end, 0 to 1; NULL: estimated, see expected_redemption()';
+COMMENT ON COLUMN loyalty.revenue_policy.revenue_account IS 'account that the ERP posts members'' sales to';
+COMMENT ON COLUMN loyalty.revenue_policy.contract_liability_account IS 'account of deferred revenue: points earned by purchases';
+COMMENT ON COLUMN loyalty.revenue_policy.provision_account IS 'account of what points given otherwise will cost';
+COMMENT ON COLUMN loyalty.revenue_policy.expense_account IS 'account of the expense for points given otherwise';
+COMMENT ON COLUMN loyalty.revenue_policy.cost_centre IS 'cost centre of that expense';
+
+CREATE TABLE loyalty.revenue_period (
+	program_id      integer NOT NULL,
+	period          date NOT NULL,
+	closed_at       timestamptz NOT NULL,
+	closed_by       text NOT NULL,
+	sales           numeric(18,2) NOT NULL,
+	points_issued   numeric(18,2) NOT NULL,
+	points_redeemed numeric(18,2) NOT NULL,
+	points_expired  numeric(18,2) NOT NULL,
+	points_owed     numeric(18,2) NOT NULL,
+	points_expected numeric(18,2) NOT NULL,
+	expected_share  numeric(9,8) NOT NULL,
+	allocated       numeric(18,2) NOT NULL,
+	returned        numeric(18,2) NOT NULL,
+	released        numeric(18,2) NOT NULL,
+	granted         numeric(18,2) NOT NULL,
+	used            numeric(18,2) NOT NULL,
+	PRIMARY KEY (program_id, period)
+);
+COMMENT ON TABLE loyalty.revenue_period IS 'months that close_period() has closed: what revenue_state() said then, from the beginning through the month';
+COMMENT ON COLUMN loyalty.revenue_period.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.revenue_period.period IS 'first day of the month';
+COMMENT ON COLUMN loyalty.revenue_period.closed_at IS 'when it was closed';
+COMMENT ON COLUMN loyalty.revenue_period.closed_by IS 'role that closed it';
+COMMENT ON COLUMN loyalty.revenue_period.sales IS 'sales less returns, in money';
+COMMENT ON COLUMN loyalty.revenue_period.points_issued IS 'points earned and given, less what was taken back';
+COMMENT ON COLUMN loyalty.revenue_period.points_redeemed IS 'points redeemed, less what was given back';
+COMMENT ON COLUMN loyalty.revenue_period.points_expired IS 'points that expired';
+COMMENT ON COLUMN loyalty.revenue_period.points_owed IS 'points that lots owe at the end of the month';
+COMMENT ON COLUMN loyalty.revenue_period.points_expected IS 'points that are redeemed in the end, those redeemed already among them';
+COMMENT ON COLUMN loyalty.revenue_period.expected_share IS 'expected redemption at the end of the month, 0 to 1';
+COMMENT ON COLUMN loyalty.revenue_period.allocated IS 'part of the sales that was deferred';
+COMMENT ON COLUMN loyalty.revenue_period.returned IS 'part of it that went back because points were taken back';
+COMMENT ON COLUMN loyalty.revenue_period.released IS 'part of it that became revenue';
+COMMENT ON COLUMN loyalty.revenue_period.granted IS 'expense for points given otherwise';
+COMMENT ON COLUMN loyalty.revenue_period.used IS 'part of that expense whose points were redeemed';
+
+CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON loyalty.revenue_period
+	FOR EACH ROW EXECUTE FUNCTION loyalty.guard('append-only');
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON loyalty.revenue_period
+	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.guard('append-only');
+ALTER TABLE loyalty.revenue_period ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE loyalty.revenue_period ENABLE ALWAYS TRIGGER guard_truncate;
+
+CREATE FUNCTION loyalty.set_revenue_policy(
+	program text, standalone_price numeric, expected_redemption numeric DEFAULT NULL,
+	revenue_account text DEFAULT 'revenue', contract_liability_account text DEFAULT 'contract liability',
+	expense_account text DEFAULT 'loyalty expense', cost_centre text DEFAULT NULL,
+	provision_account text DEFAULT NULL, valid_from date DEFAULT '-infinity')
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_program integer := loyalty.program_id(program);
+	v_closed date := (SELECT max(r.period) FROM loyalty.revenue_period r WHERE r.program_id = v_program);
+	v_account text;
+BEGIN
+	PERFORM loyalty.check_number('standalone_price', standalone_price, true);
+	IF expected_redemption IS NOT NULL THEN
+		PERFORM loyalty.check_number('expected_redemption', expected_redemption, false);
+		IF expected_redemption > 1 THEN
+			RAISE EXCEPTION 'invalid value for expected_redemption: %', expected_redemption
+				USING ERRCODE = '22023', HINT = 'It is a part of 1; NULL estimates it from what members did.';
+		END IF;
+	END IF;
+	FOREACH v_account IN ARRAY ARRAY[revenue_account, contract_liability_account, expense_account] LOOP
+		IF v_account IS NULL OR btrim(v_account) = '' THEN
+			RAISE EXCEPTION 'revenue, contract liability and expense need an account each' USING ERRCODE = '22023';
+		END IF;
+	END LOOP;
+	IF valid_from IS NULL OR valid_from = 'infinity' OR extract(day FROM valid_from) <> 1 AND valid_from > '-infinity' THEN
+		RAISE EXCEPTION 'invalid value for valid_from: %', coalesce(valid_from::text, 'NULL')
+			USING ERRCODE = '22023', HINT = 'It can be -infinity or the first day of a month.';
+	END IF;
+	IF valid_from <= v_closed THEN
+		RAISE EXCEPTION 'period % of programme "%" is closed', to_char(v_closed, 'YYYY-MM'), program
+			USING ERRCODE = 'LY003', HINT = format('Use valid_from => %L or later.', to_char(v_closed + interval '1 month', 'YYYY-MM-DD'));
+	END IF;
+	INSERT INTO loyalty.revenue_policy AS p (program_id, valid_from, standalone_price, expected_redemption, revenue_account,
+			contract_liability_account, provision_account, expense_account, cost_centre)
+		VALUES (v_program, valid_from, standalone_price, expected_redemption, revenue_account,
+			contract_liability_account, coalesce(provision_account, contract_liability_account), expense_account, cost_centre)
+		ON CONFLICT ON CONSTRAINT revenue_policy_pkey DO UPDATE SET standalone_price = excluded.standalone_price,
+			expected_redemption = excluded.expected_redemption, revenue_account = excluded.revenue_account,
+			contract_liability_account = excluded.contract_liability_account, provision_account = excluded.provision_account,
+			expense_account = excluded.expense_account, cost_centre = excluded.cost_centre;
+END
+$$;
+COMMENT ON FUNCTION loyalty.set_revenue_policy(text, numeric, numeric, text, text, text, text, text, date) IS
+'sets how points of a programme are valued and posted, for months from valid_from on (-infinity: all that no later row is for); a month that is closed keeps its figures; see the columns of loyalty.revenue_policy';
+
+-- A lot that a transfer, a merge or a cancelled redemption made has the points
+-- of other lots.  The shares of a lot are 1 together.
+CREATE FUNCTION loyalty.lot_origin(program_id integer)
+RETURNS TABLE (member_id bigint, lot_seq bigint, class text, earned_at timestamptz, share numeric)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+	-- what each lot was made of: lot, where it came from, share
+	p_member bigint[];
+	p_lot bigint[];
+	p_from_member bigint[];
+	p_from_lot bigint[];
+	p_share numeric[];
+	-- the same, as far back as it is known
+	o_member bigint[];
+	o_lot bigint[];
+	o_from_member bigint[];
+	o_from_lot bigint[];
+	o_share numeric[];
+	v_made boolean;
+BEGIN
+	WITH made AS MATERIALIZED (
+		SELECT e.member_id, e.seq, e.kind, e.key, e.occurred_at, e.recorded_at, e.expires_on
+		FROM loyalty.entry e
+		JOIN loyalty.member m ON m.member_id = e.member_id
+		WHERE m.program_id = v_program AND e.kind IN ('transfer', 'redeem_cancel') AND e.expires_on IS NOT NULL AND e.points > 0
+	), giver AS (
+		-- the other side books its part in the same call; a merge's key names it
+		SELECT l.member_id, l.seq, g.member_id AS from_member, g.seq AS from_entry, l.expires_on
+		FROM made l
+		LEFT JOIN loyalty.operation o ON o.member_id = l.member_id AND o.key = l.key AND l.key NOT LIKE 'merge:%'
+		JOIN loyalty.entry g ON g.member_id = CASE WHEN l.key LIKE 'merge:%' THEN substr(l.key, 7)::bigint ELSE o.other_member_id END
+			AND g.key = l.key AND g.kind = 'transfer' AND g.points < 0
+			AND g.occurred_at = l.occurred_at AND g.recorded_at = l.recorded_at
+		WHERE l.kind = 'transfer'
+	), part AS (
+		-- points that expire together have become one lot
+		SELECT g.member_id, g.seq, g.from_member, a.lot_seq AS from_lot, -a.points AS points,
+			f.expires_on = g.expires_on OR EXISTS (SELECT FROM loyalty.lot_change c
+				WHERE c.member_id = f.member_id AND c.lot_seq = f.seq AND c.expires_on = g.expires_on) AS fits
+		FROM giver g
+		JOIN loyalty.allocation a ON a.member_id = g.from_member AND a.entry_seq = g.from_entry AND a.points < 0
+		JOIN loyalty.entry f ON f.member_id = a.member_id AND f.seq = a.lot_seq
+		UNION ALL
+		-- what the redemption had drawn and could not give back to where it came from
+		SELECT l.member_id, l.seq, l.member_id, a.lot_seq, -sum(a.points), true
+		FROM made l
+		JOIN loyalty.entry r ON r.member_id = l.member_id AND r.key = l.key AND r.seq <= l.seq AND r.kind IN ('redeem', 'redeem_cancel')
+		JOIN loyalty.allocation a ON a.member_id = r.member_id AND a.entry_seq = r.seq AND a.lot_seq < l.seq
+		WHERE l.kind = 'redeem_cancel'
+		GROUP BY l.member_id, l.seq, a.lot_seq
+		HAVING sum(a.points) < 0
+	)
+	SELECT array_agg(x.member_id), array_agg(x.seq), array_agg(x.from_member), array_agg(x.from_lot), array_agg(x.points / x.total)
+		INTO p_member, p_lot, p_from_member, p_from_lot, p_share
+		FROM (SELECT p.*, sum(p.points) OVER (PARTITION BY p.member_id, p.seq) AS total
+			FROM (SELECT p.member_id, p.seq, p.from_member, p.from_lot, p.fits, sum(p.points) AS points,
+						bool_or(p.fits) OVER (PARTITION BY p.member_id, p.seq) AS any_fits
+					FROM part p GROUP BY p.member_id, p.seq, p.from_member, p.from_lot, p.fits) p
+			WHERE p.fits OR NOT p.any_fits) x;
+	o_member := p_member;
+	o_lot := p_lot;
+	o_from_member := p_from_member;
+	o_from_lot := p_from_lot;
+	o_share := p_share;
+	-- one step back at a time, with what came by several ways put together
+	WHILE o_member IS NOT NULL LOOP
+		SELECT array_agg(x.member_id), array_agg(x.lot), array_agg(x.from_member), array_agg(x.from_lot), array_agg(x.share), bool_or(x.made)
+			INTO o_member, o_lot, o_from_member, o_from_lot, o_share, v_made
+			FROM (SELECT o.member_id, o.lot, coalesce(p.from_member, o.from_member) AS from_member, coalesce(p.from_lot, o.from_lot) AS from_lot,
+						sum(o.share * coalesce(p.share, 1)) AS share, bool_or(p.member_id IS NOT NULL) AS made
+					FROM unnest(o_member, o_lot, o_from_member, o_from_lot, o_share) o (member_id, lot, from_member, from_lot, share)
+					LEFT JOIN unnest(p_member, p_lot, p_from_member, p_from_lot, p_share) p (member_id, lot, from_member, from_lot, share)
+						ON p.member_id = o.from_member AND p.lot = o.from_lot
+					GROUP BY 1, 2, 3, 4) x;
+		EXIT WHEN NOT v_made;
+	END LOOP;
+	RETURN QUERY
+	SELECT o.member_id, o.lot, loyalty.lot_class(f.kind, f.points, s.header), f.occurred_at, sum(o.share)
+	FROM unnest(o_member, o_lot, o_from_member, o_from_lot, o_share) o (member_id, lot, from_member, from_lot, share)
+	JOIN loyalty.entry f ON f.member_id = o.from_member AND f.seq = o.from_lot
+	LEFT JOIN loyalty.source s ON s.source_id = f.source_id
+	GROUP BY o.member_id, o.lot, 3, 4;
+END
+$$;
+COMMENT ON FUNCTION loyalty.lot_origin(integer) IS
+'lots of a programme that have the points of earlier lots: what those were (class, when they were earned), and which share each has';
+
+-- issued: all that is not redeeming or expiry, so also what returns take back.
+-- Months, because all later figures are for months; those of the beginning of
+-- a programme do not depend on how far one looks.
+CREATE FUNCTION loyalty.point_flow(program_id integer, as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, issued numeric, redeemed numeric, expired numeric)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program);
+	v_today date := (as_of AT TIME ZONE v_zone)::date;
+BEGIN
+	RETURN QUERY
+	WITH lot AS MATERIALIZED (
+		SELECT l.member_id, l.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on, l.earned_at, l.is_expired
+		FROM loyalty.member m
+		JOIN loyalty.lot_at(as_of, v_today) l ON l.member_id = m.member_id
+		WHERE m.program_id = v_program
+	), move AS MATERIALIZED (
+		SELECT l.member_id, l.lot_seq, l.class, l.vintage, date_trunc('month', v.occurred_at AT TIME ZONE v_zone)::date AS month,
+			CASE WHEN l.is_expired THEN date_trunc('month', l.expires_on + 1)::date END AS gone,
+			v.kind IN ('redeem', 'redeem_cancel') AS redeems, v.points
+		FROM loyalty.lot_movement v
+		JOIN lot l ON l.member_id = v.member_id AND l.lot_seq = v.lot_seq
+		WHERE v.occurred_at <= as_of
+	), flow AS (
+		SELECT m.class, m.vintage, m.month, NOT m.redeems AS issues, m.redeems, false AS expires, m.member_id, m.lot_seq, m.points
+		FROM move m
+		UNION ALL
+		-- what is there when the lot expires; what changes it later changes that
+		SELECT x.class, x.vintage, x.month, false, false, true, x.member_id, x.lot_seq,
+			greatest(x.points, 0) - greatest(lag(x.points, 1, 0::numeric) OVER (PARTITION BY x.member_id, x.lot_seq ORDER BY x.month), 0)
+		FROM (SELECT m.member_id, m.lot_seq, m.class, m.vintage, greatest(m.month, m.gone) AS month,
+					sum(sum(m.points)) OVER (PARTITION BY m.member_id, m.lot_seq ORDER BY greatest(m.month, m.gone)) AS points
+				FROM move m WHERE m.gone IS NOT NULL
+				GROUP BY m.member_id, m.lot_seq, m.class, m.vintage, greatest(m.month, m.gone)) x
+	), origin AS MATERIALIZED (
+		SELECT o.member_id, o.lot_seq, o.class, date_trunc('month', o.earned_at AT TIME ZONE v_zone)::date AS vintage, o.share
+		FROM loyalty.lot_origin(v_program) o
+	)
+	SELECT coalesce(o.class, f.class), coalesce(o.vintage, f.vintage), f.month,
+		coalesce(sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.issues), 0),
+		coalesce(-sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.redeems), 0),
+		coalesce(sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.expires), 0)
+	FROM flow f
+	LEFT JOIN origin o ON o.member_id = f.member_id AND o.lot_seq = f.lot_seq
+	GROUP BY 1, 2, 3;
+END
+$$;
+COMMENT ON FUNCTION loyalty.point_flow(integer, timestamptz) IS
+'points of a programme by class (see lot_class()), month in which they were earned, and month in which they were issued (less what was taken back), redeemed (less what was given back) or expired; issued - redeemed - expired is what is left';
+
+CREATE FUNCTION loyalty.months_between(month date, later date) RETURNS integer
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT ((pg_catalog.date_part('year', $2) - pg_catalog.date_part('year', $1)) * 12
+		+ pg_catalog.date_part('month', $2) - pg_catalog.date_part('month', $1))::integer;
+END;
+COMMENT ON FUNCTION loyalty.months_between(date, date) IS 'months from the month of one day to that of another';
+
+-- Of the points that are there at an age, a part is redeemed, a part expires
+-- and the rest grows a month older: what all vintages did at that age, summed,
+-- says how large the parts are.  Points older than any vintage has been yet go
+-- on as in the last twelve months of age.  So the estimate needs a year of
+-- history, it never counts on breakage that has not been seen, and it is 1
+-- until then.
+CREATE FUNCTION loyalty.redemption_share(held numeric[], redeemed numeric[], expired numeric[]) RETURNS numeric
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_left numeric := 1;		-- part that has neither been redeemed nor expired
+	v_share numeric := 0;
+	v_redeemed numeric;
+	v_expired numeric;
+	v_last_held numeric := 0;
+	v_last_redeemed numeric := 0;
+	v_last_expired numeric := 0;
+	v_ages integer := coalesce(cardinality(held), 0);
+BEGIN
+	IF v_ages < 12 OR held[1] <= 0 THEN
+		RETURN 1;
+	END IF;
+	-- nothing is ever that old: that tells nothing
+	WHILE held[v_ages] <= 0 LOOP
+		v_ages := v_ages - 1;
+	END LOOP;
+	FOR i IN 1 .. v_ages LOOP
+		v_redeemed := CASE WHEN held[i] > 0 THEN least(greatest(redeemed[i] / held[i], 0), 1) ELSE 0 END;
+		v_expired := CASE WHEN held[i] > 0 THEN least(greatest(expired[i] / held[i], 0), 1 - v_redeemed) ELSE 0 END;
+		v_share := v_share + v_left * v_redeemed;
+		v_left := v_left * (1 - v_redeemed - v_expired);
+		IF i > v_ages - 12 THEN
+			v_last_held := v_last_held + greatest(held[i], 0);
+			v_last_redeemed := v_last_redeemed + greatest(redeemed[i], 0);
+			v_last_expired := v_last_expired + greatest(expired[i], 0);
+		END IF;
+	END LOOP;
+	IF v_last_redeemed > 0 THEN
+		v_share := v_share + v_left * v_last_redeemed / (v_last_redeemed + v_last_expired);
+	END IF;
+	RETURN round(least(v_share, 1), 8);
+END
+$$;
+COMMENT ON FUNCTION loyalty.redemption_share(numeric[], numeric[], numeric[]) IS
+'part of points that is redeemed in the end, given for every age in months what was held, redeemed and expired at it; 1 with less than 12 ages';
+
+CREATE FUNCTION loyalty.redemption_curve(program text, as_of timestamptz DEFAULT NULL,
+	OUT age integer, OUT vintages bigint, OUT held numeric(18,2), OUT redeemed numeric(18,2), OUT expired numeric(18,2),
+	OUT redeemed_share numeric(9,8), OUT expired_share numeric(9,8))
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := loyalty.program_id(program);
+	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program);
+	v_as_of timestamptz := coalesce(as_of, now());
+	-- the first month that is not over
+	v_month date := date_trunc('month', (v_as_of + interval '1 microsecond') AT TIME ZONE v_zone)::date;
+BEGIN
+	RETURN QUERY
+	WITH flow AS MATERIALIZED (
+		SELECT f.vintage, f.month, sum(f.issued) AS issued, sum(f.redeemed) AS redeemed, sum(f.expired) AS expired
+		FROM loyalty.point_flow(v_program, v_as_of) f
+		WHERE f.class <> 'debt' AND f.vintage < v_month
+		GROUP BY f.vintage, f.month
+	), cell AS (
+		SELECT v.vintage, k.age, coalesce(sum(f.issued), 0) AS issued, coalesce(sum(f.redeemed), 0) AS redeemed,
+			coalesce(sum(f.expired), 0) AS expired
+		FROM (SELECT DISTINCT f.vintage FROM flow f) v
+		CROSS JOIN LATERAL generate_series(0, loyalty.months_between(v.vintage, v_month) - 1) k (age)
+		LEFT JOIN flow f ON f.vintage = v.vintage AND greatest(loyalty.months_between(v.vintage, f.month), 0) = k.age
+		GROUP BY v.vintage, k.age
+	)
+	SELECT a.age, a.vintages, a.held::numeric(18,2), a.redeemed::numeric(18,2), a.expired::numeric(18,2),
+		round(least(greatest(a.redeemed / nullif(greatest(a.held, 0), 0), 0), 1), 8)::numeric(9,8),
+		round(least(greatest(a.expired / nullif(greatest(a.held, 0), 0), 0), 1), 8)::numeric(9,8)
+	FROM (SELECT c.age, count(*) AS vintages, sum(c.held) AS held, sum(c.redeemed) AS redeemed, sum(c.expired) AS expired
+			FROM (SELECT g.age, g.redeemed, g.expired, g.redeemed + g.expired
+						+ sum(g.issued - g.redeemed - g.expired) OVER (PARTITION BY g.vintage ORDER BY g.age) AS held
+					FROM cell g) c
+			GROUP BY c.age) a
+	ORDER BY a.age;
+END
+$$;
+COMMENT ON FUNCTION loyalty.redemption_curve(text, timestamptz) IS
+'what members did with points by their age in whole months that were over at as_of: held (at the beginning, or issued then), redeemed and expired, of all vintages that have been that old';
+
+CREATE FUNCTION loyalty.expected_redemption(program text, as_of timestamptz DEFAULT NULL) RETURNS numeric
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT loyalty.redemption_share(array_agg(c.held ORDER BY c.age), array_agg(c.redeemed ORDER BY c.age), array_agg(c.expired ORDER BY c.age))
+	FROM loyalty.redemption_curve($1, $2) c
+$$;
+COMMENT ON FUNCTION loyalty.expected_redemption(text, timestamptz) IS
+'estimated part of points that is redeemed in the end, 0 to 1: the redemption curve, carried on beyond its end as in its last twelve months; 1 with less than 12 months of history';
