@@ -72,25 +72,19 @@ AS $$
 			OR l.remaining + l.expired > greatest(l.points, 0)
 			OR l.is_open <> (l.remaining <> 0) OR l.points = 0
 	UNION ALL
-	SELECT 'expired points of a lot are not what was written down', l.member_id,
-			format('lot %s: %s, written down %s, given anew %s', l.seq, l.expired, coalesce(a.points, 0), coalesce(c.points, 0))
+	SELECT CASE WHEN l.expired <> coalesce(a.points, 0) - coalesce(c.points, 0) OR l.expired < 0
+				THEN 'expired points of a lot are not what was written down' ELSE 'points expired while they were valid' END, l.member_id,
+			format('lot %s: %s, written down %s as of %s, given anew %s', l.seq, l.expired, coalesce(a.points, 0), a.since, coalesce(c.points, 0))
 		FROM loyalty.lot l
-		LEFT JOIN (SELECT a.member_id, a.lot_seq, -sum(a.points) AS points FROM loyalty.entry e
+		JOIN loyalty.member m ON m.member_id = l.member_id
+		JOIN loyalty.program p ON p.program_id = m.program_id
+		LEFT JOIN (SELECT a.member_id, a.lot_seq, -sum(a.points) AS points, min(e.occurred_at) FILTER (WHERE e.points < 0) AS since FROM loyalty.entry e
 				JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
 				WHERE e.kind = 'expire' GROUP BY a.member_id, a.lot_seq) a ON a.member_id = l.member_id AND a.lot_seq = l.seq
 		LEFT JOIN (SELECT c.member_id, c.lot_seq, sum(c.points) AS points FROM loyalty.lot_change c
 				GROUP BY c.member_id, c.lot_seq) c ON c.member_id = l.member_id AND c.lot_seq = l.seq
 		WHERE l.expired <> coalesce(a.points, 0) - coalesce(c.points, 0) OR l.expired < 0
-	UNION ALL
-	SELECT 'points expired while they were valid', e.member_id, format('entry %s: %s', e.seq, e.points)
-		FROM loyalty.entry e
-		JOIN loyalty.allocation a ON a.member_id = e.member_id AND a.entry_seq = e.seq
-		JOIN loyalty.lot l ON l.member_id = a.member_id AND l.seq = a.lot_seq
-		JOIN loyalty.member m ON m.member_id = e.member_id
-		JOIN loyalty.program p ON p.program_id = m.program_id
-		WHERE e.kind = 'expire' AND e.points < 0 AND l.expired > 0
-			AND e.occurred_at < ((l.expires_on + 1)::timestamp AT TIME ZONE p.time_zone)
-			AND NOT EXISTS (SELECT FROM loyalty.lot_change c WHERE c.member_id = l.member_id AND c.lot_seq = l.seq)
+			OR (c.member_id IS NULL AND l.expired > 0 AND a.since < ((l.expires_on + 1)::timestamp AT TIME ZONE p.time_zone))
 	UNION ALL
 	SELECT 'lot is there twice', l.member_id, format('lot %s', l.seq)
 		FROM loyalty.lot l GROUP BY l.member_id, l.seq HAVING count(*) > 1

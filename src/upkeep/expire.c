@@ -23,12 +23,12 @@
 
 PG_FUNCTION_INFO_V1(loyalty_expire_points);
 
-/* members some of whose points may have expired by then */
+/* members some of whose points may have expired by then; what day that is, is worked out once for a programme */
 static LoyaltyPlan plan_due = {
-	.sql = "SELECT m.member_id FROM loyalty.member m JOIN loyalty.program p ON p.program_id = m.program_id"
-	" LEFT JOIN loyalty.expiry_policy x ON x.program_id = m.program_id"
-	" WHERE m.member_id > $2 AND (m.next_expiry < ($1 AT TIME ZONE p.time_zone)::pg_catalog.date"
-	" OR (LEAST(m.lapses_on, x.points_until) < ($1 AT TIME ZONE p.time_zone)::pg_catalog.date AND m.balance + m.debt > 0))"
+	.sql = "WITH p AS MATERIALIZED (SELECT p.program_id, x.points_until, ($1 AT TIME ZONE p.time_zone)::pg_catalog.date AS day"
+	" FROM loyalty.program p LEFT JOIN loyalty.expiry_policy x ON x.program_id = p.program_id)"
+	" SELECT m.member_id FROM loyalty.member m JOIN p ON p.program_id = m.program_id WHERE m.member_id > $2"
+	" AND (m.next_expiry < p.day OR (LEAST(m.lapses_on, p.points_until) < p.day AND m.balance + m.debt > 0))"
 	" ORDER BY m.member_id LIMIT $3",
 	.nparams = 3, .types = {TIMESTAMPTZOID, INT8OID, INT8OID}
 };
