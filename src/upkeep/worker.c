@@ -112,6 +112,8 @@ run_upkeep(void)
 	PortalDrop(portal, false);
 	receiver->rDestroy(receiver);
 	CommitTransactionCommand();
+	/* from PostgreSQL 18 on a commit goes back to where the transaction began */
+	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
 }
 
