@@ -17,15 +17,18 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #define LOYALTY_UPDATE_INDEXES_TYPE TU_UpdateIndexes
+#define LOYALTY_ALL_INDEXES TU_All
 #define loyalty_update_touched_indexes(x) ((x) != TU_None)
-#define loyalty_insert_index_tuples(rri, slot, estate) \
-	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+/* a heap-only update may concern summarizing indexes (BRIN), and only these */
+#define loyalty_insert_index_tuples(rri, slot, estate, indexes) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, (indexes) == TU_Summarizing)
 #define loyalty_owns_relation(relid, role) \
 	object_ownercheck(RelationRelationId, relid, role)
 #else
 #define LOYALTY_UPDATE_INDEXES_TYPE bool
+#define LOYALTY_ALL_INDEXES true
 #define loyalty_update_touched_indexes(x) (x)
-#define loyalty_insert_index_tuples(rri, slot, estate) \
+#define loyalty_insert_index_tuples(rri, slot, estate, indexes) \
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #define loyalty_owns_relation(relid, role) \
 	pg_class_ownercheck(relid, role)

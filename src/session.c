@@ -331,10 +331,20 @@ loyalty_execute(const char *sql)
 }
 
 /*
- * Keep a plan of a statement for as long as the backend lives.
+ * The same with one parameter.
  */
-SPIPlanPtr
-loyalty_keep_plan(const char *sql, int nparams, Oid *types)
+int
+loyalty_execute_with(const char *sql, Oid type, Datum value)
+{
+	MemoryContext context = CurrentMemoryContext;
+	int			rc = SPI_execute_with_args(sql, 1, &type, &value, NULL, false, 0);
+
+	MemoryContextSwitchTo(context);
+	return rc;
+}
+
+static SPIPlanPtr
+keep_plan(const char *sql, int nparams, Oid *types)
 {
 	MemoryContext context = CurrentMemoryContext;
 	SPIPlanPtr	plan = SPI_prepare_cursor(sql, nparams, types, CURSOR_OPT_GENERIC_PLAN);
@@ -346,16 +356,36 @@ loyalty_keep_plan(const char *sql, int nparams, Oid *types)
 	return plan;
 }
 
+static void
+free_plan(void *plan)
+{
+	(void) SPI_freeplan(plan);
+}
+
 /*
- * The kept plan of one of the engine's statements.  All names in it are
- * qualified, so the caller's search_path does not matter; the plan cache
- * notices a dropped and re-created extension.
+ * Keep a plan of a statement for as long as a memory context lives.
+ */
+SPIPlanPtr
+loyalty_keep_plan(MemoryContext context, const char *sql, int nparams, Oid *types)
+{
+	MemoryContextCallback *callback = MemoryContextAlloc(context, sizeof(MemoryContextCallback));
+
+	callback->func = free_plan;
+	callback->arg = keep_plan(sql, nparams, types);
+	MemoryContextRegisterResetCallback(context, callback);
+	return callback->arg;
+}
+
+/*
+ * The plan of one of the engine's statements, which is kept as long as the
+ * backend lives.  All names in it are qualified, so the caller's search_path
+ * does not matter; the plan cache notices a dropped and re-created extension.
  */
 static SPIPlanPtr
 prepare(LoyaltyPlan *plan)
 {
 	if (plan->plan == NULL)
-		plan->plan = loyalty_keep_plan(plan->sql, plan->nparams, plan->types);
+		plan->plan = keep_plan(plan->sql, plan->nparams, plan->types);
 	return plan->plan;
 }
 

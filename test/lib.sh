@@ -165,6 +165,12 @@ need_pg_cron()
 	fi
 }
 
+# Install psqlODBC, and what lets a perl test speak to it.
+need_odbc()
+{
+	need_packages unixodbc odbc-postgresql libdbd-odbc-perl
+}
+
 # Make the scratch directory; it goes away at exit together with the cluster.
 make_scratch()
 {

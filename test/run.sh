@@ -223,6 +223,7 @@ tier_tap()
 	perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl
 
 	need_pg_cron
+	need_odbc
 	names=$(names_of "$SCRATCH/tree/test/t" .pl)
 	if [ -z "$names" ]; then
 		fail "tap: there are no tests in test/t"
@@ -381,6 +382,12 @@ tier_lint()
 	# the install script must create, not adopt what somebody has put there
 	found=$(grep -lEi 'create +or +replace|create .*if +not +exists' "$tree"/src/sql/*.sql | xargs -r -n 1 basename | tr '\n' ' ' || true)
 	clean "the install script has no OR REPLACE or IF NOT EXISTS" "$found"
+
+	# SPI_execute() and its kin leave their own memory context behind, which ends
+	# with SPI_finish(): what is allocated after them dangles
+	found=$(grep -rlE 'SPI_(exec|prepare)' "$tree/src" --include='*.c' | grep -v '/src/session\.c$' |
+		sed "s|^$tree/||" | tr '\n' ' ' || true)
+	clean "statements are run by session.c" "$found"
 
 	found=$(grep -rlI --include='*.[ch]' --include='*.sql' --include='*.sh' --include='*.pl' \
 		-e '[[:blank:]]$' "$tree/src" "$tree/sql" "$tree/test" | sed "s|^$tree/||" | tr '\n' ' ' || true)

@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -24,8 +23,6 @@ loyalty_facts_of_row(LoyaltySource *source, Jsonb *row)
 	StringInfoData sql;
 	LoyaltyIdentity save;
 	LoyaltyFacts *facts;
-	Oid			type = JSONBOID;
-	Datum		value = JsonbPGetDatum(row);
 	Datum	   *values;
 	bool	   *nulls;
 	int			nest;
@@ -42,7 +39,7 @@ loyalty_facts_of_row(LoyaltySource *source, Jsonb *row)
 	appendStringInfo(&sql, " FROM pg_catalog.jsonb_populate_record(NULL::%s, $1) AS r",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->header)),
 												get_rel_name(source->header)));
-	if (SPI_execute_with_args(sql.data, 1, &type, &value, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	if (loyalty_execute_with(sql.data, JSONBOID, JsonbPGetDatum(row)) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read a row of source \"%s\"", source->name);
 	width = SPI_tuptable->tupdesc->natts;
 	values = palloc(sizeof(Datum) * width);

@@ -20,6 +20,7 @@ typedef struct LoyaltyLine
 	Numeric		qty;
 	Numeric		amount;
 	Numeric		cost;
+	Numeric		list_price;		/* of one unit, never signed */
 	bool		earns;
 	char	   *of;				/* key of the line that is returned */
 

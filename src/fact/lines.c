@@ -2,7 +2,7 @@
  * lines.c
  *	  Lines of a document as they are frozen in loyalty.document.lines: an
  *	  array of objects with the keys key, product, category, qty, amount, cost,
- *	  earns (only where false) and of; what is NULL is left out.
+ *	  list_price, earns (only where false) and of; what is NULL is left out.
  */
 #include "postgres.h"
 
@@ -91,6 +91,7 @@ loyalty_lines_to_jsonb(LoyaltyLine *lines, int n)
 		put_numeric(&state, "qty", lines[i].qty);
 		put_numeric(&state, "amount", lines[i].amount);
 		put_numeric(&state, "cost", lines[i].cost);
+		put_numeric(&state, "list_price", lines[i].list_price);
 		if (!lines[i].earns)
 		{
 			JsonbValue	v;
@@ -176,6 +177,7 @@ loyalty_lines_from_jsonb(Jsonb *jsonb, int *n)
 		lines[i].qty = get_numeric(object, "qty");
 		lines[i].amount = get_numeric(object, "amount");
 		lines[i].cost = get_numeric(object, "cost");
+		lines[i].list_price = get_numeric(object, "list_price");
 		v = get(object, "earns");
 		lines[i].earns = v == NULL || v->type != jbvBool || v->val.boolean;
 		lines[i].of = get_text(object, "of");

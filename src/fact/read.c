@@ -440,6 +440,7 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		line.qty = numeric_value(values[LINE_QTY], nulls[LINE_QTY], "line_qty");
 		line.amount = numeric_value(values[LINE_AMOUNT], nulls[LINE_AMOUNT], "line_amount");
 		line.cost = numeric_value(values[LINE_COST], nulls[LINE_COST], "line_cost");
+		line.list_price = numeric_value(values[LINE_LIST_PRICE], nulls[LINE_LIST_PRICE], "line_list_price");
 		line.earns = DatumGetBool(values[LINE_EARNS]);
 		line.has_launched_on = !nulls[LINE_LAUNCHED_ON];
 		line.launched_on = line.has_launched_on ? DatumGetDateADT(values[LINE_LAUNCHED_ON]) : 0;
@@ -452,6 +453,9 @@ query_lines(LoyaltySource *source, LoyaltyDocument **docs, int n)
 				line.amount = loyalty_num_mul(line.amount, doc->facts->factor);
 			if (line.cost != NULL)
 				line.cost = loyalty_num_mul(line.cost, doc->facts->factor);
+			/* a price is in the document's currency, but has no part in its sign */
+			if (line.list_price != NULL)
+				line.list_price = loyalty_num_mul(line.list_price, loyalty_num_abs(doc->facts->factor));
 		}
 		line.key = key_columns(row, &column, source->expr[ITEM_LINE_KEY]->nparts);
 		if (source->expr[ITEM_LINE_RETURN_OF] != NULL)

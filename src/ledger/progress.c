@@ -305,10 +305,14 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		DateADT		due;
 		DateADT		ends;
 		int			earned;
+		bool		past;
 
 		p.record = loyalty_standing(CurrentMemoryContext, m);
 		loyalty_record_run(p.record, at);
-		p.view = loyalty_record_view(p.record, at);
+		/* of a time before settings changed: the tier as tier() has it, by the ways of now to the next */
+		past = loyalty_tier_from_history(m, at, &p.view);
+		if (!past)
+			p.view = loyalty_record_view(p.record, at);
 		earned = loyalty_record_standing(p.record)->rank;
 		p.tier = loyalty_tier_at_rank(program, p.view.rank);
 		p.next = p.view.rank < list_length(program->tiers) ? loyalty_tier_at_rank(program, p.view.rank + 1) : NULL;
@@ -316,7 +320,9 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		if (loyalty_record_standing(p.record)->until != DATEVAL_NOEND && !loyalty_record_standing(p.record)->in_grace)
 			due += program->tiering.grace_days;
 		/* the day after the one on which what is there now ends, if nothing more is bought */
-		ends = p.view.rank > earned && p.view.until != DATEVAL_NOEND ? p.view.until + 1 : due;
+		ends = due;
+		if (past || p.view.rank > earned)
+			ends = p.view.until != DATEVAL_NOEND ? p.view.until + 1 : past ? DATEVAL_NOEND : due;
 		p.projected = p.tier;
 		if (ends != DATEVAL_NOEND)
 		{
@@ -327,7 +333,7 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		}
 		if (p.next != NULL)
 			write_next(&p, program, day);
-		if (due != DATEVAL_NOEND)
+		if (due != DATEVAL_NOEND && (!past || earned == p.view.rank))
 			write_keep(&p, program, due);
 		if (!p.any)
 			write_row(&p, NULL, NULL, NULL, NULL, DATEVAL_NOEND);

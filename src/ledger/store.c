@@ -162,16 +162,15 @@ close_direct(DirectWrite *w)
 }
 
 static void
-index_row(DirectWrite *w, TupleTableSlot *slot)
+index_row(DirectWrite *w, TupleTableSlot *slot, LOYALTY_UPDATE_INDEXES_TYPE indexes)
 {
-	/* a heap-only update never comes here */
 	if (!w->indexes_open)
 	{
 		ExecOpenIndices(w->rri, false);
 		w->indexes_open = true;
 	}
 	if (w->rri->ri_NumIndices > 0)
-		(void) loyalty_insert_index_tuples(w->rri, slot, w->estate);
+		(void) loyalty_insert_index_tuples(w->rri, slot, w->estate, indexes);
 	ResetPerTupleExprContext(w->estate);
 }
 
@@ -224,7 +223,7 @@ write_direct(RowBuffer *b, Relation rel)
 		else
 			table_multi_insert(rel, slots, n, cid, 0, NULL);
 		for (int i = 0; i < n; i++)
-			index_row(&w, slots[i]);
+			index_row(&w, slots[i], LOYALTY_ALL_INDEXES);
 	}
 	for (int i = 0; i < nslots; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
@@ -479,7 +478,7 @@ loyalty_store_members(LoyaltyMember **members, int n)
 			if (result != TM_Ok)
 				elog(ERROR, "could not update member " INT64_FORMAT ": %d", m->id, (int) result);
 			if (loyalty_update_touched_indexes(indexes))
-				index_row(&w, slot);
+				index_row(&w, slot, indexes);
 			m->tid = slot->tts_tid;
 		}
 		close_direct(&w);

@@ -35,6 +35,7 @@ typedef enum LoyaltyLineField
 	IN_LINE_QTY,				/* numeric */
 	IN_LINE_AMOUNT,				/* numeric */
 	IN_LINE_COST,				/* numeric */
+	IN_LINE_LIST_PRICE,			/* numeric */
 	IN_LINE_LAUNCHED_ON,		/* date */
 	IN_LINE_STOCK,				/* numeric */
 	IN_LINE_ATTRIBUTES,			/* jsonb */

@@ -258,6 +258,7 @@ fill_line(LoyaltyRuleBook *book, LoyaltyQuestion *q, LoyaltyRow *row, LoyaltyLin
 	put_numeric(row, IN_LINE_QTY, line != NULL ? line->qty : NULL);
 	put_numeric(row, IN_LINE_AMOUNT, line != NULL ? line->amount : q->claim->gross);
 	put_numeric(row, IN_LINE_COST, line != NULL ? line->cost : NULL);
+	put_numeric(row, IN_LINE_LIST_PRICE, line != NULL ? line->list_price : NULL);
 	put_date(row, IN_LINE_LAUNCHED_ON, line != NULL ? line->launched_on : 0, line != NULL && line->has_launched_on);
 	put_numeric(row, IN_LINE_STOCK, line != NULL ? line->stock : NULL);
 	row->nulls[IN_LINE_ATTRIBUTES] = line == NULL || line->attributes == NULL;

@@ -41,6 +41,7 @@ static const Field line_fields[] = {
 	[IN_LINE_QTY] = {"qty", NUMERICOID, "quantity"},
 	[IN_LINE_AMOUNT] = {"amount", NUMERICOID, "amount in the programme's currency"},
 	[IN_LINE_COST] = {"cost", NUMERICOID, "cost in the programme's currency"},
+	[IN_LINE_LIST_PRICE] = {"list_price", NUMERICOID, "price of one unit without discounts, in the programme's currency"},
 	[IN_LINE_LAUNCHED_ON] = {"launched_on", DATEOID, "day the product came on the market"},
 	[IN_LINE_STOCK] = {"stock", NUMERICOID, "stock of the product"},
 	[IN_LINE_ATTRIBUTES] = {"attributes", JSONBOID, "further attributes of the line"},

@@ -38,7 +38,7 @@ enum
 	ARG_RETURN_OF, ARG_RETURN_SOURCE, ARG_VOID, ARG_CHANNEL, ARG_ENROL, ARG_BIRTHDAY,
 	ARG_MEMBER_ATTRIBUTES, ARG_USABLE_FROM, ARG_LINES,
 	ARG_LINE_PARENT, ARG_LINE_KEY, ARG_LINE_FILTER, ARG_LINE_PRODUCT, ARG_LINE_CATEGORY,
-	ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_LAUNCHED_ON, ARG_LINE_STOCK,
+	ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_LIST_PRICE, ARG_LINE_LAUNCHED_ON, ARG_LINE_STOCK,
 	ARG_LINE_ATTRIBUTES, ARG_LINE_RETURN_OF, ARG_EVALUATE, ARG_ON_ERROR, ARG_UNLINKED, ARG_SEARCH_PATH
 };
 
@@ -46,7 +46,7 @@ static const int item_args[LOYALTY_NITEMS] = {
 	ARG_KEY, ARG_CUSTOMER, ARG_DOC_DATE, ARG_POSTED, ARG_AMOUNT, ARG_FILTER, ARG_SIGN,
 	ARG_COMPANY, ARG_CURRENCY, ARG_RATE, ARG_PAID, ARG_RETURN_OF, ARG_VOID, ARG_CHANNEL,
 	ARG_ENROL, ARG_BIRTHDAY, ARG_MEMBER_ATTRIBUTES, ARG_USABLE_FROM, ARG_LINE_PARENT, ARG_LINE_KEY, ARG_LINE_FILTER,
-	ARG_LINE_PRODUCT, ARG_LINE_CATEGORY, ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST,
+	ARG_LINE_PRODUCT, ARG_LINE_CATEGORY, ARG_LINE_QTY, ARG_LINE_AMOUNT, ARG_LINE_COST, ARG_LINE_LIST_PRICE,
 	ARG_LINE_LAUNCHED_ON, ARG_LINE_STOCK, ARG_LINE_ATTRIBUTES, ARG_LINE_RETURN_OF
 };
 
@@ -58,13 +58,13 @@ static LoyaltyPlan plan_insert = {
 	.sql = "INSERT INTO loyalty.source AS s (name, program_id, header, lines,"
 	" key, customer, doc_date, posted, amount, filter, sign, company, currency, rate, paid_by_points,"
 	" return_of, void, channel, enrol, birthday, member_attributes, usable_from, line_parent, line_key,"
-	" line_filter, line_product, line_category, line_qty, line_amount, line_cost, line_launched_on,"
+	" line_filter, line_product, line_category, line_qty, line_amount, line_cost, line_list_price, line_launched_on,"
 	" line_stock, line_attributes, line_return_of, return_source, evaluate, on_error, unlinked,"
 	" search_path)"
 	" SELECT $1[1], $2, $3::pg_catalog.regclass, $4::pg_catalog.regclass,"
 	" $1[2], $1[3], $1[4], $1[5], $1[6], $1[7], $1[8], $1[9], $1[10], $1[11], $1[12], $1[13], $1[14],"
 	" $1[15], $1[16], $1[17], $1[18], $1[19], $1[20], $1[21], $1[22], $1[23], $1[24], $1[25], $1[26],"
-	" $1[27], $1[28], $1[29], $1[30], $1[31], $1[32], $1[33], $1[34], $1[35], $1[36]"
+	" $1[27], $1[28], $1[29], $1[30], $1[31], $1[32], $1[33], $1[34], $1[35], $1[36], $1[37]"
 	" ON CONFLICT (name) DO UPDATE SET attached = true,"
 	" program_id = excluded.program_id, header = excluded.header, lines = excluded.lines,"
 	" key = excluded.key, customer = excluded.customer, doc_date = excluded.doc_date,"
@@ -77,6 +77,7 @@ static LoyaltyPlan plan_insert = {
 	" line_filter = excluded.line_filter, line_product = excluded.line_product,"
 	" line_category = excluded.line_category, line_qty = excluded.line_qty,"
 	" line_amount = excluded.line_amount, line_cost = excluded.line_cost,"
+	" line_list_price = excluded.line_list_price,"
 	" line_launched_on = excluded.line_launched_on, line_stock = excluded.line_stock,"
 	" line_attributes = excluded.line_attributes, line_return_of = excluded.line_return_of,"
 	" return_source = excluded.return_source, evaluate = excluded.evaluate,"

@@ -462,6 +462,7 @@ check_type(LoyaltyItem item, Oid type, const char *text)
 		case ITEM_LINE_QTY:
 		case ITEM_LINE_AMOUNT:
 		case ITEM_LINE_COST:
+		case ITEM_LINE_LIST_PRICE:
 		case ITEM_LINE_STOCK:
 			if (TypeCategory(type) != TYPCATEGORY_NUMERIC || type == OIDOID)
 				wanted = "a number";

@@ -30,14 +30,15 @@ static const char *const item_names[LOYALTY_NITEMS] = {
 	"key", "customer", "doc_date", "posted", "amount", "filter", "sign", "company",
 	"currency", "rate", "paid_by_points", "return_of", "void", "channel", "enrol", "birthday",
 	"member_attributes", "usable_from", "line_parent", "line_key", "line_filter", "line_product", "line_category",
-	"line_qty", "line_amount", "line_cost", "line_launched_on", "line_stock", "line_attributes", "line_return_of"
+	"line_qty", "line_amount", "line_cost", "line_list_price", "line_launched_on", "line_stock", "line_attributes",
+	"line_return_of"
 };
 
 static LoyaltyPlan plan_sources = {
 	.sql = "SELECT key, customer, doc_date, posted, amount, filter, sign, company,"
 	" currency, rate, paid_by_points, return_of, void, channel, enrol, birthday, member_attributes, usable_from,"
 	" line_parent, line_key, line_filter, line_product, line_category,"
-	" line_qty, line_amount, line_cost, line_launched_on, line_stock, line_attributes, line_return_of,"
+	" line_qty, line_amount, line_cost, line_list_price, line_launched_on, line_stock, line_attributes, line_return_of,"
 	" source_id, name, program_id, attached, header::pg_catalog.oid, lines::pg_catalog.oid,"
 	" return_source, evaluate, on_error, unlinked, search_path"
 	" FROM loyalty.source ORDER BY source_id"
@@ -491,7 +492,7 @@ prepare_by_key(const char *sql, LoyaltyExpression *key)
 
 	for (int i = 0; i < key->nparts; i++)
 		types[i] = TEXTARRAYOID;
-	return loyalty_keep_plan(sql, key->nparts, types);
+	return loyalty_keep_plan(loyalty_config()->context, sql, key->nparts, types);
 }
 
 /*
@@ -560,12 +561,13 @@ loyalty_compile_source(LoyaltySource *source)
 		resetStringInfo(&from);
 		resetStringInfo(&where);
 		append_parts(&select, parent->parts, parent->nparts);
-		appendStringInfo(&select, ", %s, %s, %s, %s, %s, COALESCE(%s, false), %s, %s, %s",
+		appendStringInfo(&select, ", %s, %s, %s, %s, %s, %s, COALESCE(%s, false), %s, %s, %s",
 						 sql_of(source, ITEM_LINE_PRODUCT, "NULL::pg_catalog.text"),
 						 sql_of(source, ITEM_LINE_CATEGORY, "NULL::pg_catalog.jsonb"),
 						 sql_of(source, ITEM_LINE_QTY, "NULL::pg_catalog.numeric"),
 						 sql_of(source, ITEM_LINE_AMOUNT, "NULL::pg_catalog.numeric"),
 						 sql_of(source, ITEM_LINE_COST, "NULL::pg_catalog.numeric"),
+						 sql_of(source, ITEM_LINE_LIST_PRICE, "NULL::pg_catalog.numeric"),
 						 sql_of(source, ITEM_LINE_FILTER, "true"),
 						 sql_of(source, ITEM_LINE_LAUNCHED_ON, "NULL::pg_catalog.date"),
 						 sql_of(source, ITEM_LINE_STOCK, "NULL::pg_catalog.numeric"),

@@ -253,6 +253,7 @@ CREATE TABLE loyalty.source (
 	line_qty        text,
 	line_amount     text,
 	line_cost       text,
+	line_list_price text,
 	line_launched_on text,
 	line_stock      text,
 	line_attributes text,
@@ -296,6 +297,7 @@ COMMENT ON COLUMN loyalty.source.line_category IS 'category or categories of the
 COMMENT ON COLUMN loyalty.source.line_qty IS 'quantity of the line';
 COMMENT ON COLUMN loyalty.source.line_amount IS 'amount of the line, in the document''s currency';
 COMMENT ON COLUMN loyalty.source.line_cost IS 'cost of the line, in the document''s currency';
+COMMENT ON COLUMN loyalty.source.line_list_price IS 'price of one unit without discounts, in the document''s currency';
 COMMENT ON COLUMN loyalty.source.line_launched_on IS 'day the product came on the market, for conditions of rules';
 COMMENT ON COLUMN loyalty.source.line_stock IS 'stock of the product, for conditions of rules';
 COMMENT ON COLUMN loyalty.source.line_attributes IS 'what else rules may know of the product (json), for conditions';

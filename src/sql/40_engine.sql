@@ -16,14 +16,14 @@ CREATE FUNCTION loyalty.attach(
 	birthday text DEFAULT NULL, member_attributes text DEFAULT NULL, usable_from text DEFAULT NULL,
 	lines regclass DEFAULT NULL, line_parent text DEFAULT NULL, line_key text DEFAULT NULL,
 	line_filter text DEFAULT NULL, line_product text DEFAULT NULL, line_category text DEFAULT NULL,
-	line_qty text DEFAULT NULL, line_amount text DEFAULT NULL, line_cost text DEFAULT NULL,
+	line_qty text DEFAULT NULL, line_amount text DEFAULT NULL, line_cost text DEFAULT NULL, line_list_price text DEFAULT NULL,
 	line_launched_on text DEFAULT NULL, line_stock text DEFAULT NULL, line_attributes text DEFAULT NULL,
 	line_return_of text DEFAULT NULL,
 	evaluate text DEFAULT 'commit', on_error text DEFAULT 'park',
 	unlinked text DEFAULT 'negative', search_path text DEFAULT NULL)
 RETURNS integer
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_attach';
-COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
+COMMENT ON FUNCTION loyalty.attach(text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, regclass, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text) IS
 'maps an ERP table by SQL expressions and starts capturing its documents; returns source_id';
 
 CREATE FUNCTION loyalty.detach(source text) RETURNS void
@@ -118,4 +118,4 @@ CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric D
 RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_quote_earn';
 COMMENT ON FUNCTION loyalty.quote_earn(text, text, numeric, jsonb, numeric, timestamptz, jsonb, text, jsonb) IS
-'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount}; rules are proposed ones, see propose_rules(); with source and invoice (a row of its table, as JSON) rules on the invoice''s columns are asked as well; writes nothing';
+'what a basket would earn, rule by rule; lines is an array of {key, product, category, qty, amount, list_price}; rules are proposed ones, see propose_rules(); with source and invoice (a row of its table, as JSON) rules on the invoice''s columns are asked as well; writes nothing';

@@ -43,7 +43,7 @@ CREATE FUNCTION loyalty.tier_progress(program text, customer text, at timestampt
 RETURNS SETOF record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_tier_progress';
 COMMENT ON FUNCTION loyalty.tier_progress(text, text, timestamptz) IS
-'what is missing on each way to the next tier (purpose next), and to keep the earned one beyond due (purpose keep); projected_tier is what he has after until if nothing more is bought';
+'what is missing on each way to the next tier (purpose next), and to keep the earned one beyond due (purpose keep); projected_tier is what he has after until if nothing more is bought; of a time before settings changed: the tier of then, and the ways of now to the next one';
 
 CREATE FUNCTION loyalty.begin_tier_change(program_id integer) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -243,7 +243,10 @@ BEGIN
 	IF reason IS NULL OR btrim(reason) = '' THEN
 		RAISE EXCEPTION 'an override needs a reason' USING ERRCODE = '22023';
 	END IF;
-	IF until IS NULL OR NOT isfinite(until) OR NOT isfinite(v_at)
+	IF NOT isfinite(v_at) THEN
+		RAISE EXCEPTION 'at must be a finite instant' USING ERRCODE = '22023';
+	END IF;
+	IF until IS NULL OR until > '9999-12-31'
 		OR until < (SELECT (v_at AT TIME ZONE p.time_zone)::date FROM loyalty.program p WHERE p.name = program) THEN
 		RAISE EXCEPTION 'invalid value for until: %', coalesce(until::text, 'NULL')
 			USING ERRCODE = '22023', HINT = 'It is the last day of the override, not before its first.';

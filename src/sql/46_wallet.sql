@@ -66,8 +66,8 @@ BEGIN
 			member_attributes => v_source.member_attributes, usable_from => v_source.usable_from, lines => v_source.lines,
 			line_parent => v_source.line_parent, line_key => v_source.line_key, line_filter => v_source.line_filter,
 			line_product => v_source.line_product, line_category => v_source.line_category, line_qty => v_source.line_qty,
-			line_amount => v_source.line_amount, line_cost => v_source.line_cost, line_launched_on => v_source.line_launched_on,
-			line_stock => v_source.line_stock, line_attributes => v_source.line_attributes,
+			line_amount => v_source.line_amount, line_cost => v_source.line_cost, line_list_price => v_source.line_list_price,
+			line_launched_on => v_source.line_launched_on, line_stock => v_source.line_stock, line_attributes => v_source.line_attributes,
 			line_return_of => v_source.line_return_of, evaluate => v_source.evaluate, on_error => v_source.on_error,
 			unlinked => v_source.unlinked, search_path => v_source.search_path);
 		v_done := v_done + 1;

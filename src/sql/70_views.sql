@@ -104,11 +104,13 @@ COMMENT ON COLUMN loyalty.redemption_list.occurred_at IS 'business time';
 CREATE VIEW loyalty.document_line WITH (security_invoker = true) AS
 	SELECT s.name AS source, d.doc_key, d.member_id, d.occurred_at, d.kind, d.state,
 		l.key AS line_key, l.product, l.category, l.qty::numeric AS qty, l.amount::numeric AS amount,
-		l.cost::numeric AS cost, coalesce(l.earns, true) AS earns, l.of AS line_return_of
+		l.cost::numeric AS cost, coalesce(l.earns, true) AS earns, l.of AS line_return_of,
+		l.list_price::numeric AS list_price
 	FROM loyalty.document d
 	JOIN loyalty.source s ON s.source_id = d.source_id
 	CROSS JOIN LATERAL jsonb_to_recordset(d.lines)
-		AS l(key text, product text, category jsonb, qty numeric, amount numeric, cost numeric, earns boolean, of text);
+		AS l(key text, product text, category jsonb, qty numeric, amount numeric, cost numeric, earns boolean, of text,
+			list_price numeric);
 COMMENT ON VIEW loyalty.document_line IS 'one row per line of a booked document, as it was read';
 COMMENT ON COLUMN loyalty.document_line.source IS 'source of the document';
 COMMENT ON COLUMN loyalty.document_line.doc_key IS 'key of the document';
@@ -124,6 +126,7 @@ COMMENT ON COLUMN loyalty.document_line.amount IS 'amount in the programme''s cu
 COMMENT ON COLUMN loyalty.document_line.cost IS 'cost in the programme''s currency';
 COMMENT ON COLUMN loyalty.document_line.earns IS 'whether the line earns';
 COMMENT ON COLUMN loyalty.document_line.line_return_of IS 'line that is returned';
+COMMENT ON COLUMN loyalty.document_line.list_price IS 'price of one unit without discounts, in the programme''s currency';
 
 CREATE VIEW loyalty.tier_ladder WITH (security_invoker = true) AS
 	SELECT p.name AS program, t.name AS tier, t.threshold, t.rate,

@@ -82,6 +82,10 @@ DECLARE
 	v_account text;
 BEGIN
 	PERFORM loyalty.check_number('standalone_price', standalone_price, true);
+	IF standalone_price >= 1000000000 OR standalone_price <> round(standalone_price, 6) THEN
+		RAISE EXCEPTION 'invalid value for standalone_price: %', standalone_price
+			USING ERRCODE = '22023', HINT = 'It must be below 1000000000, with at most six decimals.';
+	END IF;
 	IF expected_redemption IS NOT NULL THEN
 		PERFORM loyalty.check_number('expected_redemption', expected_redemption, false);
 		IF expected_redemption > 1 THEN

@@ -34,10 +34,15 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := program_id;
-	v_last date := (through + interval '1 month')::date - 1;
-	v_end timestamptz := (SELECT (v_last + 1)::timestamp AT TIME ZONE p.time_zone - interval '1 microsecond'
-		FROM loyalty.program p WHERE p.program_id = v_program);
+	v_last date;
+	v_end timestamptz;
 BEGIN
+	IF NOT isfinite(through) THEN
+		RAISE EXCEPTION 'invalid value for a month: %', through USING ERRCODE = '22023', HINT = 'It is any day of the month.';
+	END IF;
+	v_last := (through + interval '1 month')::date - 1;
+	v_end := (SELECT (v_last + 1)::timestamp AT TIME ZONE p.time_zone - interval '1 microsecond'
+		FROM loyalty.program p WHERE p.program_id = v_program);
 	RETURN QUERY
 	WITH flow AS MATERIALIZED (
 		SELECT f.* FROM loyalty.point_flow(v_program, v_end) f

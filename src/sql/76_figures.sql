@@ -234,42 +234,49 @@ COMMENT ON FUNCTION loyalty.changed_members(integer, date, date, bigint) IS
 CREATE FUNCTION loyalty.day_sums(program_id integer, members bigint[]) RETURNS SETOF loyalty.program_day
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT $1, d.day, pg_catalog.sum(d.sales), pg_catalog.sum(d.reversed), pg_catalog.sum(d.returns),
-		pg_catalog.sum(d.gross), pg_catalog.sum(d.returned), pg_catalog.count(*) FILTER (WHERE d.sales > 0),
-		pg_catalog.count(*) FILTER (WHERE d.day = s.first_sale_on)
-	FROM loyalty.member_day d
-	JOIN loyalty.member_summary s ON s.member_id = d.member_id
-	WHERE d.program_id = $1 AND ($2 IS NULL OR d.member_id = ANY ($2))
-	GROUP BY d.day;
+	SELECT $1, d.day, d.sales, d.reversed, d.returns, d.gross, d.returned, d.active_members, coalesce(f.new_buyers, 0)
+	FROM (SELECT x.day, pg_catalog.sum(x.sales) AS sales, pg_catalog.sum(x.reversed) AS reversed, pg_catalog.sum(x.returns) AS returns,
+				pg_catalog.sum(x.gross) AS gross, pg_catalog.sum(x.returned) AS returned,
+				pg_catalog.count(*) FILTER (WHERE x.sales > 0) AS active_members
+			FROM loyalty.member_day x
+			WHERE x.program_id = $1 AND ($2 IS NULL OR x.member_id = ANY ($2))
+			GROUP BY x.day) d
+	LEFT JOIN (SELECT s.first_sale_on, pg_catalog.count(*) AS new_buyers
+			FROM loyalty.member_summary s
+			WHERE s.program_id = $1 AND ($2 IS NULL OR s.member_id = ANY ($2))
+			GROUP BY s.first_sale_on) f ON f.first_sale_on = d.day;
 END;
 COMMENT ON FUNCTION loyalty.day_sums(integer, bigint[]) IS 'rows of program_day as members (NULL for all) of a programme make them';
 
--- months are numbered, so that they are made dates once and not for every row;
--- a member is counted at his first sale of a month
+-- By cohort and day first: that leaves few rows whose months are to be found.
+-- A member is counted at his first sale of a month, which he had none before
+-- for as many days as the month is old.
 CREATE FUNCTION loyalty.cohort_sums(program_id integer, members bigint[]) RETURNS SETOF loyalty.program_cohort
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT $1, pg_catalog.make_date(y.cohort / 12, y.cohort % 12 + 1, 1), pg_catalog.make_date(y.month / 12, y.month % 12 + 1, 1),
-		y.members, y.sales, y.net
-	FROM (SELECT s.cohort, x.month, pg_catalog.count(*) FILTER (WHERE x.is_first) AS members,
+	SELECT $1, pg_catalog.make_date(y.cohort / 12, y.cohort % 12 + 1, 1),
+		pg_catalog.date_trunc('month', y.day::timestamp)::date, pg_catalog.sum(y.members), pg_catalog.sum(y.sales), pg_catalog.sum(y.net)
+	FROM (SELECT s.cohort, x.day, pg_catalog.count(*) FILTER (WHERE x.is_first) AS members,
 				pg_catalog.sum(x.sales) AS sales, pg_catalog.sum(x.net) AS net
-			FROM (SELECT w.member_id, w.month, w.sales, w.net,
-						w.month IS DISTINCT FROM pg_catalog.lag(w.month) OVER (PARTITION BY w.member_id ORDER BY w.day) AS is_first
+			FROM (SELECT w.member_id, w.day, w.sales, w.net, w.gap IS NULL OR w.gap > 30
+						OR w.gap >= pg_catalog.date_part('day', w.day) AS is_first
 					FROM (SELECT d.member_id, d.day, d.sales, d.gross - d.returned AS net,
-								(pg_catalog.date_part('year', d.day) * 12 + pg_catalog.date_part('month', d.day))::integer - 1 AS month
+								d.day - pg_catalog.lag(d.day) OVER (PARTITION BY d.member_id ORDER BY d.day) AS gap
 							FROM loyalty.member_day d
 							WHERE d.program_id = $1 AND d.sales > 0 AND ($2 IS NULL OR d.member_id = ANY ($2))) w
 					UNION ALL
-					SELECT d.member_id, (pg_catalog.date_part('year', d.day) * 12 + pg_catalog.date_part('month', d.day))::integer - 1,
-						0, d.gross - d.returned, false
+					SELECT d.member_id, d.day, 0, d.gross - d.returned, false
 					FROM loyalty.member_day d
 					WHERE d.program_id = $1 AND d.sales = 0 AND ($2 IS NULL OR d.member_id = ANY ($2))) x
 			JOIN (SELECT m.member_id,
 						(pg_catalog.date_part('year', m.first_sale_on) * 12 + pg_catalog.date_part('month', m.first_sale_on))::integer - 1 AS cohort
 					FROM loyalty.member_summary m
-					WHERE m.program_id = $1 AND m.first_sale_on IS NOT NULL AND ($2 IS NULL OR m.member_id = ANY ($2))) s
+					WHERE m.program_id = $1 AND m.first_sale_on IS NOT NULL AND ($2 IS NULL OR m.member_id = ANY ($2))
+					-- once per member, not per row
+					OFFSET 0) s
 				ON s.member_id = x.member_id
-			GROUP BY s.cohort, x.month) y;
+			GROUP BY s.cohort, x.day) y
+	GROUP BY 2, 3;
 END;
 COMMENT ON FUNCTION loyalty.cohort_sums(integer, bigint[]) IS 'rows of program_cohort as members (NULL for all) of a programme make them';
 

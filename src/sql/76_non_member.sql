@@ -77,9 +77,9 @@ BEGIN
 	IF v_source.header = 'loyalty.event'::regclass THEN
 		RAISE EXCEPTION 'source "%" has events, which are always a member''s', source USING ERRCODE = '22023';
 	END IF;
-	IF reread_days < 1 THEN
-		RAISE EXCEPTION 'reread_days must be at least 1' USING ERRCODE = '22023',
-			HINT = 'NULL: the source''s documents of customers who are no members are not read.';
+	IF reread_days NOT BETWEEN 1 AND 36600 THEN
+		RAISE EXCEPTION 'invalid value for reread_days: %', reread_days USING ERRCODE = '22023',
+			HINT = 'It can be 1 to 36600, or NULL: the source''s documents of customers who are no members are not read.';
 	END IF;
 	IF reread_days IS NULL THEN
 		DELETE FROM loyalty.non_member_source t WHERE t.source_id = v_source.source_id;

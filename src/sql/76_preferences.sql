@@ -52,7 +52,10 @@ CREATE TABLE loyalty.member_line (
 	new_product_lines bigint NOT NULL,
 	cost_lines      bigint NOT NULL,
 	cost            numeric NOT NULL,
-	cost_amount     numeric NOT NULL
+	cost_amount     numeric NOT NULL,
+	listed_lines    bigint NOT NULL DEFAULT 0,
+	listed          numeric NOT NULL DEFAULT 0,
+	list            numeric NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE loyalty.member_line IS 'sums over the lines of a member''s sales';
 COMMENT ON COLUMN loyalty.member_line.member_id IS 'member';
@@ -69,15 +72,23 @@ COMMENT ON COLUMN loyalty.member_line.new_product_lines IS 'lines of products th
 COMMENT ON COLUMN loyalty.member_line.cost_lines IS 'lines whose cost is known';
 COMMENT ON COLUMN loyalty.member_line.cost IS 'their cost';
 COMMENT ON COLUMN loyalty.member_line.cost_amount IS 'their amount';
+COMMENT ON COLUMN loyalty.member_line.listed_lines IS 'lines with a list price, a quantity above 0 and an amount of 0 or more';
+COMMENT ON COLUMN loyalty.member_line.listed IS 'their amount';
+COMMENT ON COLUMN loyalty.member_line.list IS 'what they would have cost at list prices';
+
+CREATE FUNCTION loyalty.line_facts(lines jsonb)
+RETURNS TABLE (product text, category jsonb, qty numeric, amount numeric, cost numeric, list_price numeric)
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE ROWS 5 AS 'MODULE_PATHNAME', 'loyalty_line_facts';
+COMMENT ON FUNCTION loyalty.line_facts(jsonb) IS 'internal: frozen lines of a document as rows';
 
 -- Sales only: what was returned was liked enough to be bought.
 CREATE FUNCTION loyalty.sale_lines(program_id integer, as_of date, members bigint[])
-RETURNS TABLE (member_id bigint, day date, product text, category jsonb, qty numeric, amount numeric, cost numeric)
+RETURNS TABLE (member_id bigint, day date, product text, category jsonb, qty numeric, amount numeric, cost numeric, list_price numeric)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT d.member_id, d.doc_date, l.product, l.category, l.qty, l.amount, l.cost
+	SELECT d.member_id, d.doc_date, l.product, l.category, l.qty, l.amount, l.cost, l.list_price
 	FROM loyalty.document d
-	CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(d.lines) l (product text, category jsonb, qty numeric, amount numeric, cost numeric)
+	CROSS JOIN LATERAL loyalty.line_facts(d.lines) l
 	WHERE d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = $1))
 		AND d.state <> 'withdrawn' AND d.kind = 'sale' AND d.doc_date <= $2
 		AND ($3 IS NULL OR d.member_id = ANY ($3));
@@ -86,6 +97,8 @@ COMMENT ON FUNCTION loyalty.sale_lines(integer, date, bigint[]) IS
 'lines of the sales of members (NULL for all) of a programme, from the documents dated up to as_of';
 
 CREATE FUNCTION loyalty.refresh_preferences(program_id integer, as_of date, members bigint[]) RETURNS void
+-- lines are joined to their document by a nested loop in any plan: switched off,
+-- its price would hide the difference between all others
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
@@ -96,24 +109,29 @@ DECLARE
 	v_lines boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.lines IS NOT NULL);
 	v_categories boolean := EXISTS (SELECT FROM loyalty.source s WHERE s.program_id = v_program AND s.line_category IS NOT NULL);
 BEGIN
-	IF v_members IS NULL THEN
-		PERFORM set_config('enable_nestloop', 'off', true);
-	END IF;
 	WITH fresh AS MATERIALIZED (
-		SELECT d.member_id, v.dimension, v.value AS value, count(*) AS n, sum(d.gross) AS amount
-		FROM loyalty.document d
+		SELECT d.member_id, v.dimension, v.value AS value, sum(d.n)::bigint AS n, sum(d.amount) AS amount
+		FROM (SELECT x.member_id, x.channel, x.company, count(*) AS n, sum(x.gross) AS amount
+				FROM loyalty.document x
+				WHERE x.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s
+						WHERE s.program_id = v_program AND (s.channel IS NOT NULL OR s.company IS NOT NULL)))
+					AND x.state <> 'withdrawn' AND x.kind = 'sale' AND x.doc_date <= v_as_of
+					AND (v_members IS NULL OR x.member_id = ANY (v_members))
+				GROUP BY 1, 2, 3) d
 		CROSS JOIN LATERAL (VALUES ('channel', d.channel), ('store', d.company)) v (dimension, value)
-		WHERE d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s
-				WHERE s.program_id = v_program AND (s.channel IS NOT NULL OR s.company IS NOT NULL)))
-			AND d.state <> 'withdrawn' AND d.kind = 'sale' AND d.doc_date <= v_as_of
-			AND (v_members IS NULL OR d.member_id = ANY (v_members)) AND v.value IS NOT NULL
+		WHERE v.value IS NOT NULL
 		GROUP BY 1, 2, 3
 		UNION ALL
-		SELECT l.member_id, 'category', c.value, count(*), coalesce(sum(l.amount), 0)
-		FROM loyalty.sale_lines(v_program, v_as_of, v_members) l
-		CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(l.category) WHEN 'array' THEN l.category
-			ELSE jsonb_build_array(l.category) END) c (value)
-		WHERE v_categories AND l.category IS NOT NULL AND c.value IS NOT NULL AND l.amount >= 0
+		-- by the category as it is first: few lines have an array of them
+		SELECT l.member_id, 'category', c.value, sum(l.n)::bigint, sum(l.amount)
+		FROM (SELECT x.member_id, x.category, count(*) AS n, sum(x.amount) AS amount
+				FROM loyalty.sale_lines(v_program, v_as_of, v_members) x
+				WHERE v_categories AND x.category IS NOT NULL AND x.amount >= 0
+				GROUP BY 1, 2) l
+		CROSS JOIN LATERAL (SELECT l.category #>> '{}' WHERE jsonb_typeof(l.category) <> 'array'
+			UNION ALL
+			SELECT e.value FROM jsonb_array_elements_text(CASE jsonb_typeof(l.category) WHEN 'array' THEN l.category END) e) c (value)
+		WHERE c.value IS NOT NULL
 		GROUP BY 1, 2, 3
 	), gone AS (
 		DELETE FROM loyalty.member_preference t
@@ -141,10 +159,13 @@ BEGIN
 			count(*) FILTER (WHERE l.amount >= 0 AND l.day <= p.first_sold_on + 30) AS new_product_lines,
 			count(*) FILTER (WHERE l.cost IS NOT NULL) AS cost_lines,
 			coalesce(sum(l.cost) FILTER (WHERE l.cost IS NOT NULL), 0) AS cost,
-			coalesce(sum(l.amount) FILTER (WHERE l.cost IS NOT NULL), 0) AS cost_amount
+			coalesce(sum(l.amount) FILTER (WHERE l.cost IS NOT NULL), 0) AS cost_amount,
+			count(*) FILTER (WHERE x.listed) AS listed_lines,
+			coalesce(sum(l.amount) FILTER (WHERE x.listed), 0) AS listed,
+			coalesce(sum(l.list_price * l.qty) FILTER (WHERE x.listed), 0) AS list
 		FROM loyalty.sale_lines(v_program, v_as_of, v_members) l
 		LEFT JOIN loyalty.product_summary p ON p.program_id = v_program AND p.product = l.product
-		CROSS JOIN LATERAL (SELECT l.amount > 0 AND l.qty > 0 AND p.qty > 0) x (priced)
+		CROSS JOIN LATERAL (SELECT l.amount > 0 AND l.qty > 0 AND p.qty > 0, l.amount >= 0 AND l.qty > 0 AND l.list_price > 0) x (priced, listed)
 		WHERE v_lines
 		GROUP BY l.member_id
 	), gone AS (
@@ -154,13 +175,14 @@ BEGIN
 	)
 	INSERT INTO loyalty.member_line AS t
 	SELECT f.member_id, v_program, f.lines, f.amount, f.discount_lines, f.discount, f.priced_lines, f.low_price_lines,
-		f.paid, f.reference, f.new_product_lines, f.cost_lines, f.cost, f.cost_amount
+		f.paid, f.reference, f.new_product_lines, f.cost_lines, f.cost, f.cost_amount, f.listed_lines, f.listed, f.list
 	FROM fresh f
 	ON CONFLICT (member_id) DO UPDATE
 		SET lines = excluded.lines, amount = excluded.amount, discount_lines = excluded.discount_lines,
 			discount = excluded.discount, priced_lines = excluded.priced_lines, low_price_lines = excluded.low_price_lines,
 			paid = excluded.paid, reference = excluded.reference, new_product_lines = excluded.new_product_lines,
-			cost_lines = excluded.cost_lines, cost = excluded.cost, cost_amount = excluded.cost_amount
+			cost_lines = excluded.cost_lines, cost = excluded.cost, cost_amount = excluded.cost_amount,
+			listed_lines = excluded.listed_lines, listed = excluded.listed, list = excluded.list
 		WHERE t.* IS DISTINCT FROM excluded.*;
 END
 $$;

@@ -76,11 +76,13 @@ CREATE VIEW loyalty.price_sensitivity WITH (security_invoker = true) AS
 		l.discount_lines, l.discount::numeric(18,2) AS discount_amount, l.amount::numeric(18,2) AS line_amount,
 		round(l.discount / nullif(l.amount, 0), 4)::numeric(12,4) AS discount_share,
 		l.cost_lines, l.cost::numeric(18,2) AS cost_amount, l.cost_amount::numeric(18,2) AS costed_amount,
-		round((l.cost_amount - l.cost) / nullif(l.cost_amount, 0), 4)::numeric(12,4) AS margin_share
+		round((l.cost_amount - l.cost) / nullif(l.cost_amount, 0), 4)::numeric(12,4) AS margin_share,
+		l.listed_lines, (l.list - l.listed)::numeric(18,2) AS list_discount_amount, l.list::numeric(18,2) AS list_amount,
+		round((l.list - l.listed) / nullif(l.list, 0), 4)::numeric(12,4) AS list_discount_share
 	FROM loyalty.member_line l
 	JOIN loyalty.program p ON p.program_id = l.program_id;
 COMMENT ON VIEW loyalty.price_sensitivity IS
-'one row per member with lines: whether he buys at low prices.  A list price is no fact of a document, so a product''s usual price (its average over all sales) stands in for it, and discounts are seen where the ERP writes them as lines of their own';
+'one row per member with lines: whether he buys at low prices: below a product''s usual price (its average over all sales), with discounts that the ERP writes as lines of their own, and below list prices where the source maps them';
 COMMENT ON COLUMN loyalty.price_sensitivity.program IS 'programme';
 COMMENT ON COLUMN loyalty.price_sensitivity.member_id IS 'number of the member';
 COMMENT ON COLUMN loyalty.price_sensitivity.lines IS 'lines of sales with a product';
@@ -98,6 +100,10 @@ COMMENT ON COLUMN loyalty.price_sensitivity.cost_lines IS 'lines whose cost is k
 COMMENT ON COLUMN loyalty.price_sensitivity.cost_amount IS 'their cost';
 COMMENT ON COLUMN loyalty.price_sensitivity.costed_amount IS 'their amount: the denominator of margin_share';
 COMMENT ON COLUMN loyalty.price_sensitivity.margin_share IS '(costed_amount - cost_amount) / costed_amount';
+COMMENT ON COLUMN loyalty.price_sensitivity.listed_lines IS 'lines of sales with a list price, a quantity above 0 and an amount of 0 or more';
+COMMENT ON COLUMN loyalty.price_sensitivity.list_discount_amount IS 'list_amount less what was paid on these lines; negative if that was more';
+COMMENT ON COLUMN loyalty.price_sensitivity.list_amount IS 'what these lines would have cost at list prices (list price x quantity): the denominator of list_discount_share';
+COMMENT ON COLUMN loyalty.price_sensitivity.list_discount_share IS 'list_discount_amount / list_amount';
 
 CREATE VIEW loyalty.member_group WITH (security_invoker = true) AS
 	SELECT p.name AS program, s.member_id, g.name AS group_name
@@ -121,6 +127,9 @@ COMMENT ON COLUMN loyalty.member_group.program IS 'programme';
 COMMENT ON COLUMN loyalty.member_group.member_id IS 'number of the member';
 COMMENT ON COLUMN loyalty.member_group.group_name IS 'the group';
 
+-- Most of the time that one member takes goes into the plan, which grows with
+-- every way of joining: what is joined by the member's number alone is kept out
+-- of it by OFFSET 0, or stands in the list of columns.
 CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 	SELECT p.name AS program, m.member_id, m.joined_on, a.as_of, t.name AS tier, nt.name AS next_tier,
 		(nt.threshold - m.qualifying)::numeric(18,2) AS amount_to_next_tier,
@@ -134,7 +143,12 @@ CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 		round(y.returned / nullif(y.gross, 0), 4)::numeric(18,4) AS return_share,
 		d.sales AS sales_365d, d.net::numeric(18,2) AS net_amount_365d,
 		k.cycle_days, k.is_own_cycle, k.cycles_since, k.risk,
-		fc.value AS top_category, fh.value AS top_channel, fs.value AS top_store,
+		(SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
+			AND c.dimension = 'category' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) AS top_category,
+		(SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
+			AND c.dimension = 'channel' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) AS top_channel,
+		(SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
+			AND c.dimension = 'store' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) AS top_store,
 		l.low_price_lines, l.priced_lines, l.new_product_lines, l.lines
 	FROM loyalty.member m
 	JOIN loyalty.program p ON p.program_id = m.program_id
@@ -146,19 +160,14 @@ CREATE VIEW loyalty.customer_360 WITH (security_invoker = true) AS
 		WHERE o.member_id = m.member_id AND o.remaining > 0 AND o.expires_on < 'infinity'
 			AND o.expires_on >= (now() AT TIME ZONE p.time_zone)::date
 		GROUP BY o.expires_on ORDER BY o.expires_on LIMIT 1) e ON true
-	LEFT JOIN loyalty.member_now b ON b.member_id = m.member_id
+	LEFT JOIN LATERAL (SELECT n.balance FROM loyalty.member_now n WHERE n.member_id = m.member_id OFFSET 0) b ON true
 	LEFT JOIN loyalty.member_score s ON s.member_id = m.member_id
 	LEFT JOIN loyalty.member_summary y ON y.member_id = m.member_id
 	LEFT JOIN LATERAL (SELECT coalesce(sum(v.sales), 0)::bigint AS sales, coalesce(sum(v.gross - v.returned), 0) AS net
 		FROM loyalty.member_day v WHERE v.member_id = m.member_id AND v.day > a.as_of - 365) d ON true
-	LEFT JOIN loyalty.churn_risk k ON k.member_id = m.member_id
-	LEFT JOIN loyalty.member_line l ON l.member_id = m.member_id
-	LEFT JOIN LATERAL (SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
-		AND c.dimension = 'category' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) fc ON true
-	LEFT JOIN LATERAL (SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
-		AND c.dimension = 'channel' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) fh ON true
-	LEFT JOIN LATERAL (SELECT c.value FROM loyalty.member_preference c WHERE c.member_id = m.member_id
-		AND c.dimension = 'store' ORDER BY c.n DESC, c.amount DESC, c.value LIMIT 1) fs ON true;
+	LEFT JOIN LATERAL (SELECT r.cycle_days, r.is_own_cycle, r.cycles_since, r.risk FROM loyalty.churn_risk r
+		WHERE r.member_id = m.member_id OFFSET 0) k ON true
+	LEFT JOIN loyalty.member_line l ON l.member_id = m.member_id;
 COMMENT ON VIEW loyalty.customer_360 IS 'one row per member: everything at a glance, made for one member at a time';
 COMMENT ON COLUMN loyalty.customer_360.program IS 'programme';
 COMMENT ON COLUMN loyalty.customer_360.member_id IS 'number of the member';

@@ -223,6 +223,7 @@ CREATE VIEW loyalty.metric_catalog WITH (security_invoker = true) AS
 		('low_price_share', 'price_sensitivity', 'member', 'low_price_lines / priced_lines'),
 		('price_index', 'price_sensitivity', 'member', 'paid_amount / reference_amount'),
 		('discount_share', 'price_sensitivity', 'member', 'discount_amount / line_amount'),
+		('list_discount_share', 'price_sensitivity', 'member', 'list_discount_amount / list_amount'),
 		('margin_share', 'price_sensitivity', 'member', '(costed_amount - cost_amount) / costed_amount'),
 		('support', 'product_affinity', 'ordered pair of products', 'both_baskets / baskets'),
 		('confidence', 'product_affinity', 'ordered pair of products', 'both_baskets / product_baskets'),

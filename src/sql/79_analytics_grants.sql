@@ -16,11 +16,13 @@ BEGIN
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
 		loyalty.member_preference, loyalty.member_line, loyalty.program_rule, loyalty.rule, loyalty.lot, loyalty.stored_lot,
-		loyalty.open_lot, loyalty.member_now, loyalty.expiry_policy, loyalty.hold,
+		loyalty.open_lot, loyalty.member_now, loyalty.expiry_policy,
 		loyalty.lifetime_model, loyalty.member_lifetime, loyalty.segment, loyalty.segment_cell, loyalty.segment_label,
 		loyalty.non_member_day, loyalty.non_member_month, loyalty.campaign, loyalty.campaign_member, loyalty.campaign_outcome,
 		loyalty.campaign_figure, loyalty.program_roi_figure, loyalty.redemption_policy TO loyalty_bi;
 	GRANT SELECT (member_id, seq, kind, points, occurred_at, recorded_at, expires_on, usable_from) ON loyalty.entry TO loyalty_bi;
+	-- a key that a caller made up may say who
+	GRANT SELECT (member_id, points, value, state, captured, created_at, expires_at, closed_at) ON loyalty.hold TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text),
 		loyalty.program_roi(text, date, date, text, numeric, numeric), loyalty.campaign_group(text, bigint, numeric) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),

@@ -186,9 +186,6 @@ Datum
 loyalty_birthdays_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		days = PG_GETARG_DATUM(1);
-	Oid			type = TEXTARRAYOID;
-	MemoryContext context = CurrentMemoryContext;
 	LoyaltyIdentity books;
 	LoyaltyIdentity save;
 	LoyaltySource *source;
@@ -215,9 +212,8 @@ loyalty_birthdays_of(PG_FUNCTION_ARGS)
 	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
 	sql = customers_sql(source);
 	nparts = source->expr[ITEM_CUSTOMER]->nparts;
-	if (SPI_execute_with_args(sql, 1, &type, &days, NULL, false, 0) != SPI_OK_SELECT)
+	if (loyalty_execute_with(sql, TEXTARRAYOID, PG_GETARG_DATUM(1)) != SPI_OK_SELECT)
 		elog(ERROR, "could not read birthdays");
-	MemoryContextSwitchTo(context);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 

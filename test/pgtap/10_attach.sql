@@ -22,7 +22,7 @@ SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at
 SELECT shop.refused(format($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', %I => 'r.nope'$$, a), '42703', 'unknown column in ' || a)
 	FROM unnest('{filter,sign,company,currency,rate,paid_by_points,return_of,void,channel,enrol}'::text[]) a;
 SELECT shop.refused(format($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.amount', %I => 'l.nope'$$, a), '42703', 'unknown column in ' || a)
-	FROM unnest('{line_filter,line_product,line_category,line_qty,line_cost,line_return_of}'::text[]) a;
+	FROM unnest('{line_filter,line_product,line_category,line_qty,line_cost,line_list_price,line_return_of}'::text[]) a;
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.nope', line_amount => 'l.amount'$$, '42703', 'unknown column in line_key');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.nope', line_key => 'l.id', line_amount => 'l.amount'$$, '42703', 'unknown column in line_parent');
 SELECT shop.refused($$key => 'r.id', customer => 'r.customer', doc_date => 'r.at', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_amount => 'l.nope'$$, '42703', 'unknown column in line_amount');

@@ -28,6 +28,21 @@ SET LOCAL session_replication_role = origin;
 -- the engine itself is not in its own way afterwards
 INSERT INTO shop.invoice (id, customer, total, at) VALUES (5, 'ann', 1, '2024-03-21 12:00+00');
 SELECT is(loyalty.balance('led', 'ann'), -329.00, 'the engine goes on');
+-- indexes that others make are kept, whether or not a new version of a row stays on its page
+SAVEPOINT indexed;
+CREATE INDEX ON loyalty.member USING brin (balance);
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (6, 'ann', 400, '2024-03-22 12:00+00');
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (7, 'ann', 10, '2024-03-22 13:00+00');
+SELECT is(loyalty.balance('led', 'ann'), 81.00, 'an index that only summarizes is in nobody''s way');
+CREATE INDEX ON loyalty.member (balance);
+CREATE INDEX ON loyalty.member ((balance + debt)) WHERE debt = 0;
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (8, 'ann', 20, '2024-03-22 14:00+00');
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT is((SELECT count(*) FROM loyalty.member WHERE balance = 101), 1::bigint, 'and one on what changes finds what it is');
+SELECT is((SELECT count(*) FROM loyalty.member WHERE balance = 81), 0::bigint, 'and not what it was');
+SELECT is_empty('SELECT * FROM loyalty.pending', 'nothing was parked');
+ROLLBACK TO indexed;
 -- what the engine allows itself it does not leave open behind it, nor after an error
 SELECT throws_ok($$DELETE FROM loyalty.entry$$, 'LY004', NULL, 'and the books are closed behind it');
 CREATE TABLE shop.bad (id integer PRIMARY KEY, customer text, total numeric, qty numeric);

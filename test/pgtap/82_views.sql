@@ -28,7 +28,7 @@ SELECT loyalty.set_tier('club', 'Silver', 100, 2) \gset
 SELECT loyalty.set_tier('club', 'Gold', 1000, 3) \gset
 SELECT loyalty.attach('club', 'club', 'shop.invoice', 'r.id', 'r.customer', 'r.at', channel => 'r.channel', company => 'r.company',
 	return_of => 'r.return_of', lines => 'shop.line', line_parent => 'l.invoice', line_key => 'l.id', line_product => 'l.product',
-	line_category => 'string_to_array(l.category, '','')', line_qty => 'l.qty', line_amount => 'l.amount', line_cost => 'l.amount / 2',
+	line_category => 'string_to_array(l.category, '','')', line_qty => 'l.qty', line_amount => 'l.amount', line_cost => 'l.amount / 2', line_list_price => 'l.note::numeric',
 	line_return_of => 'l.return_of', evaluate => 'statement') \gset
 -- before anything: no rows or NULLs, no errors
 SELECT is((SELECT count(*) FROM loyalty.customer_360 WHERE program = 'club'), 0::bigint, 'an empty programme has no members');
@@ -53,6 +53,8 @@ INSERT INTO shop.line (id, invoice, product, category, qty, amount) VALUES
 	(9, 9, 'cup', NULL, 1, 50), (10, 10, 'cup', 'ware', 1, 50), (11, 4, NULL, NULL, NULL, -1);
 INSERT INTO shop.invoice (id, customer, at, return_of) VALUES (11, 'd', '2024-07-05 12:00+00', 10), (12, 'b', '2024-07-25 12:00+00', 8);
 INSERT INTO shop.line (id, invoice, product, category, qty, amount) VALUES (20, 11, 'cup', 'ware', -1, -50), (21, 12, 'tea', 'drink', -1, -2);
+-- list prices; those of the discount and of the return are none
+UPDATE shop.line l SET note = v.price FROM (VALUES (1, '12'), (2, '10'), (9, '50'), (11, '1'), (21, '12')) v (id, price) WHERE l.id = v.id;
 SELECT loyalty.refresh_products('club', '2024-07-31', min_baskets => 1) \gset
 SELECT loyalty.refresh_details('club', '2024-07-31') \gset
 SELECT loyalty.refresh_analytics('club', '2024-07-31') \gset
@@ -86,6 +88,10 @@ SELECT results_eq($$SELECT lines, priced_lines, low_price_lines, low_price_share
 		FROM loyalty.price_sensitivity WHERE program = 'club' AND shop.who(member_id) = 'a'$$,
 	$$VALUES (4::bigint, 4::bigint, 2::bigint, 0.5::numeric(7,4), 38::numeric(18,2), 45.60::numeric(18,2), 1::bigint, 1::numeric(18,2), 38::numeric(18,2), 0.5::numeric(12,4))$$,
 	'a buys tea at low prices, and had a discount');
+SELECT results_eq($$SELECT shop.who(member_id), listed_lines, list_discount_amount, list_amount, list_discount_share
+		FROM loyalty.price_sensitivity WHERE program = 'club' ORDER BY 1$$,
+	$$VALUES ('a', 2::bigint, 6::numeric(18,2), 32::numeric(18,2), 0.1875::numeric(12,4)), ('b', 0, 0, 0, NULL), ('c', 1, 0, 50, 0), ('d', 0, 0, 0, NULL)$$,
+	'and what he saved against list prices; without one, the share is NULL');
 
 SELECT results_eq($$SELECT cohort, month, month_number, cohort_members, active_members, retention, sales, net_amount FROM loyalty.cohort_retention WHERE program = 'club' ORDER BY 1, 2$$,
 	$$VALUES ('2024-04-01'::date, '2024-04-01'::date, 0, 1::bigint, 1::bigint, 1::numeric(7,4), 1::bigint, 110::numeric(18,2)), ('2024-04-01', '2024-05-01', 1, 1, 1, 1, 1, 4),

@@ -168,6 +168,20 @@ UPDATE shop.invoice SET cancelled = true WHERE id = 1004;
 SELECT is(loyalty.tier('new', 't'), 'Basic', 'a sale that is cancelled is not counted');
 SELECT is_empty($$SELECT v.* FROM unnest('{gr,no,cap,new,old,ro}'::text[]) s CROSS JOIN loyalty.verify(s) v$$, 'verify() finds nothing anywhere');
 
+-- many at once, remainders carried forward, sales that go to another customer with their returns
+SELECT loyalty.create_program('carry', 'UTC', rounding_scope => 'carry', negative => 'write_off') \gset
+SELECT loyalty.set_rule('carry', 'base', 1, 7), loyalty.set_rule('carry', 'grow', 1, 7, growth => true, applies_to => 'line') \gset
+SELECT loyalty.attach('carry', 'carry', 'shop.invoice', 'r.id', 'r.customer', 'r.at', amount => 'r.total', return_of => 'r.return_of',
+	filter => 'r.company = ''carry''', evaluate => 'queue') \gset
+INSERT INTO shop.invoice (id, customer, total, company) SELECT 5000 + i, 'c' || i % 3, i * 3, 'carry' FROM generate_series(1, 40) i;
+INSERT INTO shop.invoice (id, customer, total, return_of, at, company) SELECT 6000 + i, 'c' || i % 3, -i, 5000 + i, '2024-04-01', 'carry' FROM generate_series(1, 40) i;
+SELECT loyalty.settle() \g /dev/null
+UPDATE shop.invoice SET customer = 'c0' WHERE id BETWEEN 5001 AND 5019;
+SELECT loyalty.settle() \g /dev/null
+SELECT is((SELECT sum(d.growth) FROM shop.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'carry'),
+	(SELECT sum(trunc(i * 2 / 7.0, 2)) FROM generate_series(1, 40) i), 'the growth of each sale is cut off by itself');
+SELECT is_empty($$SELECT * FROM loyalty.verify('carry')$$, 'verify() finds nothing');
+
 -- what does not go together
 SELECT throws_ok(format('SELECT loyalty.set_rule(''new'', ''x'', %s, growth => true)', args), '22023', NULL, what || ' is refused') FROM (VALUES
 	('a multiplier', 'kind => ''multiplier'', factor => 2'), ('an exclusion', 'kind => ''exclusion'''), ('a cap', 'kind => ''cap'', cap_day => 2'),

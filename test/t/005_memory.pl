@@ -89,5 +89,29 @@ my $leak = $node->safe_psql('postgres', q{
 });
 cmp_ok($leak, '<=', 2 * 1024 * 1024, '10,000 transactions of one session leave no memory behind');
 
+# nor from one change of the configuration, or ANALYZE of an attached table, to the next
+my $changes = $node->safe_psql('postgres', q{
+	SET client_min_messages = warning;
+	CREATE TABLE sale (id integer PRIMARY KEY, customer text, day date);
+	CREATE TABLE sale_line (id integer PRIMARY KEY, sale integer, product text, amount numeric);
+	SELECT loyalty.attach('sale', 'club', 'sale', key => 'r.id', customer => 'r.customer', doc_date => 'r.day', lines => 'sale_line',
+		line_parent => 'l.sale', line_key => 'l.id', line_product => 'l.product', line_amount => 'l.amount') \g /dev/null
+	CREATE PROCEDURE change(first int, last int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR n IN first .. last LOOP
+			INSERT INTO sale VALUES (n, 'C1', '2024-12-01');
+			INSERT INTO sale_line VALUES (n, n, 'p', 600);
+			COMMIT;
+			PERFORM loyalty.set_redemption('club', 0.01 * (1 + n % 5));
+			COMMIT;
+		END LOOP;
+	END $$;
+	CALL change(1, 50);
+	SELECT sum(used_bytes) AS before FROM pg_backend_memory_contexts \gset
+	CALL change(51, 150);
+	SELECT sum(used_bytes) - :before FROM pg_backend_memory_contexts;
+});
+cmp_ok($changes, '<=', 500_000, 'nor do 100 changes of the configuration');
+
 $node->stop;
 done_testing();

@@ -1,0 +1,95 @@
+# A BI tool's way in: psqlODBC, as a role that may read the views only.  Every
+# column of every view has an ordinary type, and the rows come back.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+plan skip_all => 'DBD::ODBC is not installed (libdbd-odbc-perl)' unless eval { require DBI; require DBD::ODBC; 1 };
+plan skip_all => 'psqlODBC is not installed (odbc-postgresql)'
+  unless grep { $_ eq 'PostgreSQL Unicode' } map { /^\[(.*)\]/ } split /\n/, -e '/etc/odbcinst.ini' ? slurp_file('/etc/odbcinst.ini') : '';
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION loyalty;
+	SELECT loyalty.create_roles();
+	CREATE ROLE dashboard LOGIN IN ROLE loyalty_bi;
+	CREATE TABLE ticket (id integer PRIMARY KEY, customer text, day date, channel text, return_of integer);
+	CREATE TABLE item (id integer PRIMARY KEY, ticket integer, product text, category text, qty numeric, amount numeric, price numeric);
+	CREATE INDEX ON item (ticket);
+	INSERT INTO ticket SELECT n, 'C' || n % 40, current_date - n % 97, 'web', NULL FROM generate_series(1, 800) n;
+	INSERT INTO ticket VALUES (900, 'C1', current_date, 'till', 1);
+	INSERT INTO item SELECT n * 10 + k, n, 'p' || (n + k * 3) % 7, 'g' || n % 3, 1 + k, 10 * (1 + k), 12 FROM generate_series(1, 800) n, generate_series(0, 2) k;
+	INSERT INTO item VALUES (9000, 900, 'p1', 'g1', -1, -10, 12);
+	SELECT loyalty.create_program('club', 'UTC');
+	SELECT loyalty.set_tier('club', 'Silver', 100, 1.5);
+	SELECT loyalty.set_rule('club', 'base', 1, 1, expires => '12 months');
+	SELECT loyalty.attach('ticket', 'club', 'ticket', 'r.id', 'r.customer', 'r.day', channel => 'r.channel', return_of => 'r.return_of',
+		enrol => 'substr(r.customer, 2)::integer < 35', lines => 'item', line_parent => 'l.ticket', line_key => 'l.id', line_product => 'l.product',
+		line_category => 'l.category', line_qty => 'l.qty', line_amount => 'l.amount', line_list_price => 'l.price');
+	SELECT loyalty.set_non_members('ticket');
+	CALL loyalty.backfill('ticket');
+	SELECT loyalty.create_campaign('club', 'spring', current_date - 20, current_date + 5, 20, '{base}', seed => 'x');
+	SELECT loyalty.target_campaign('club', 'spring', everybody => true, at => now() - interval '21 days');
+	SELECT loyalty.take_rfm_snapshot('club', current_date - i * 30) FROM generate_series(0, 1) i;
+	SELECT loyalty.refresh_products('club', min_baskets => 1);
+	SELECT loyalty.refresh_analytics('club');
+	SELECT loyalty.refresh_details('club');
+	SELECT loyalty.refresh_lifetime('club');
+	CALL loyalty.upkeep();
+});
+
+# numbers of SQL types, as ODBC fixes them; psqlODBC tells text as a long one
+my %odbc = (
+	'smallint' => [5], 'integer' => [4], 'bigint' => [-5], 'numeric' => [2], 'text' => [ -1, 12, -9, -10 ],
+	'boolean' => [-7], 'date' => [ 91, 9 ], 'timestamp with time zone' => [ 93, 11 ]);
+my $dbh = DBI->connect(
+	'dbi:ODBC:Driver=PostgreSQL Unicode;BoolsAsChar=0;Database=postgres;UID=dashboard;Servername=' . $node->host . ';Port=' . $node->port,
+	'', '', { RaiseError => 1, PrintError => 0, LongReadLen => 65536 });
+
+my $views = $dbh->selectcol_arrayref(q{SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	WHERE n.nspname = 'loyalty' AND c.relkind = 'v' AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1});
+cmp_ok(scalar @$views, '>=', 24, 'the views are there');
+my %listed = map { $_->[2] => 1 } @{ $dbh->table_info(undef, 'loyalty', '%', 'VIEW')->fetchall_arrayref };
+is_deeply([ grep { !$listed{$_} } @$views ], [], 'the driver lists them');
+
+foreach my $view (@$views)
+{
+	my @columns = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres',
+		"SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'loyalty.$view'::regclass AND attnum > 0 ORDER BY attnum");
+	my $sth = $dbh->prepare("SELECT * FROM loyalty.$view");
+	my @wrong;
+
+	$sth->execute;
+	foreach my $i (0 .. $#columns)
+	{
+		my ($name, $type) = @{ $columns[$i] };
+		my ($base, $precision, $scale) = $type =~ /^([a-z ]+)(?:\((\d+),(\d+)\))?$/;
+
+		push @wrong, "$name $type: $sth->{NAME}[$i] $sth->{TYPE}[$i] ($sth->{PRECISION}[$i], $sth->{SCALE}[$i])"
+		  unless $sth->{NAME}[$i] eq $name
+		  && grep({ $_ == $sth->{TYPE}[$i] } @{ $odbc{$base} // [] })
+		  && (!defined $precision || $sth->{PRECISION}[$i] == $precision && $sth->{SCALE}[$i] == $scale);
+	}
+	is_deeply(\@wrong, [], "$view: names and types");
+	is($sth->{NUM_OF_FIELDS}, scalar @columns, "$view: columns");
+	my $rows = @{ $sth->fetchall_arrayref };
+	is($rows, $node->safe_psql('postgres', "SELECT count(*) FROM loyalty.$view"), "$view: rows");
+	cmp_ok($rows, '>', 0, "$view: there are some");
+}
+
+# values as they are, not only as many
+my ($balance, $share, $own, $day) = $dbh->selectrow_array(
+	q{SELECT c.balance, p.list_discount_share, c.is_own_cycle, c.last_sale_on
+		FROM loyalty.customer_360 c JOIN loyalty.price_sensitivity p USING (member_id) ORDER BY member_id LIMIT 1});
+is("$balance|$share|" . ($own ? 't' : 'f') . "|$day", $node->safe_psql('postgres',
+	q{SELECT c.balance, p.list_discount_share, c.is_own_cycle, c.last_sale_on
+		FROM loyalty.customer_360 c JOIN loyalty.price_sensitivity p USING (member_id) ORDER BY member_id LIMIT 1}), 'values');
+ok(!eval { $dbh->do('SELECT customer FROM loyalty.member'); 1 }, 'who a member is remains hidden');
+$dbh->disconnect;
+$node->stop;
+done_testing();
