@@ -201,6 +201,25 @@ loyalty_config_drop_pins(int level)
 }
 
 /*
+ * What is compiled on first use is made in a memory context of its own, which
+ * becomes part of what lives as long as the result.  So an attempt that fails,
+ * for each document anew, leaves nothing behind.
+ */
+MemoryContext
+loyalty_start_compiling(void)
+{
+	return MemoryContextSwitchTo(AllocSetContextCreate(CurrentMemoryContext, "loyalty compiled",
+													   ALLOCSET_SMALL_SIZES));
+}
+
+void
+loyalty_keep_compiled(MemoryContext caller, MemoryContext context)
+{
+	MemoryContextSetParent(CurrentMemoryContext, context);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
  * Trigger function config_changed(): tell every backend.
  */
 Datum

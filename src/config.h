@@ -23,6 +23,8 @@ extern LoyaltyConfig *loyalty_config(void);
 extern void loyalty_config_pin(void);
 extern void loyalty_config_unpin(void);
 extern void loyalty_config_drop_pins(int level);
+extern MemoryContext loyalty_start_compiling(void);
+extern void loyalty_keep_compiled(MemoryContext caller, MemoryContext context);
 extern void loyalty_config_watch(Oid relid);
 extern void loyalty_config_init(void);
 

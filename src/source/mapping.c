@@ -353,10 +353,10 @@ loyalty_compile_item(LoyaltySource *source, LoyaltyItem item, MemoryContext cont
 {
 	if (source->expr[item] == NULL && source->items[item] != NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
+		MemoryContext old = loyalty_start_compiling();
 
 		source->expr[item] = loyalty_analyze_expression(source, item);
-		MemoryContextSwitchTo(old);
+		loyalty_keep_compiled(old, context);
 	}
 	return source->expr[item];
 }
@@ -369,11 +369,11 @@ loyalty_source_book(LoyaltySource *source)
 {
 	if (source->book == NULL)
 	{
-		MemoryContext old = MemoryContextSwitchTo(loyalty_config()->context);
+		MemoryContext old = loyalty_start_compiling();
 
 		source->book = source->of_events ? loyalty_compile_event_rules(source->program) :
 			loyalty_compile_rules(source->program, source->name, source->header, source->lines);
-		MemoryContextSwitchTo(old);
+		loyalty_keep_compiled(old, loyalty_config()->context);
 	}
 	return source->book;
 }
@@ -492,7 +492,7 @@ prepare_by_key(const char *sql, LoyaltyExpression *key)
 
 	for (int i = 0; i < key->nparts; i++)
 		types[i] = TEXTARRAYOID;
-	return loyalty_keep_plan(loyalty_config()->context, sql, key->nparts, types);
+	return loyalty_keep_plan(CurrentMemoryContext, sql, key->nparts, types);
 }
 
 /*
@@ -517,7 +517,7 @@ loyalty_compile_source(LoyaltySource *source)
 	for (int i = 0; i < LOYALTY_NITEMS; i++)
 		(void) loyalty_compile_item(source, i, context);
 
-	old = MemoryContextSwitchTo(context);
+	old = loyalty_start_compiling();
 	key = source->expr[ITEM_KEY];
 	header = table_name(source->header, source->name);
 
@@ -606,6 +606,7 @@ loyalty_compile_source(LoyaltySource *source)
 			source->parent_plan = prepare_by_key(source->parent_sql, line_key);
 		}
 	}
+	/* comes last: without it nobody looks at the others */
 	source->header_plan = prepare_by_key(source->header_sql, key);
-	MemoryContextSwitchTo(old);
+	loyalty_keep_compiled(old, context);
 }

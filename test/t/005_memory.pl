@@ -113,5 +113,23 @@ my $changes = $node->safe_psql('postgres', q{
 });
 cmp_ok($changes, '<=', 500_000, 'nor do 100 changes of the configuration');
 
+# nor from one document to the next that cannot be read
+my $failures = $node->safe_psql('postgres', q{
+	SET client_min_messages = error;
+	ALTER TABLE sale DROP COLUMN customer;
+	CREATE PROCEDURE fail(first int, last int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR n IN first .. last LOOP
+			INSERT INTO sale VALUES (n, '2024-12-01');
+			COMMIT;
+		END LOOP;
+	END $$;
+	CALL fail(1001, 1050);
+	SELECT sum(used_bytes) AS before FROM pg_backend_memory_contexts \gset
+	CALL fail(1051, 1350);
+	SELECT sum(used_bytes) - :before FROM pg_backend_memory_contexts;
+});
+cmp_ok($failures, '<=', 500_000, 'nor do 300 documents that are parked');
+
 $node->stop;
 done_testing();
