@@ -84,6 +84,14 @@ sum_of(LoyaltyPlan *plan, Datum *values)
 	return sum;
 }
 
+/* the programme's day; before and after all days there is one, too */
+static DateADT
+day_of(LoyaltyMember *member, TimestampTz at)
+{
+	return TIMESTAMP_IS_NOEND(at) ? DATEVAL_NOEND : TIMESTAMP_IS_NOBEGIN(at) ? DATEVAL_NOBEGIN :
+		loyalty_program_date(member->program, at);
+}
+
 /*
  * Points of the booked balance that have expired by then; below 0 if expiry is
  * written down of points that are valid then.
@@ -91,7 +99,7 @@ sum_of(LoyaltyPlan *plan, Datum *values)
 Points
 loyalty_expired(LoyaltyMember *member, TimestampTz at)
 {
-	DateADT		day = loyalty_program_date(member->program, at);
+	DateADT		day = day_of(member, at);
 	Points		points = 0;
 	Datum		values[2];
 
@@ -112,7 +120,7 @@ loyalty_expired(LoyaltyMember *member, TimestampTz at)
 Points
 loyalty_pending_points(LoyaltyMember *member, TimestampTz at)
 {
-	DateADT		day = loyalty_program_date(member->program, at);
+	DateADT		day = day_of(member, at);
 	Datum		values[2];
 
 	if (member->usable_from <= day || loyalty_has_lapsed(member, day))
@@ -238,8 +246,7 @@ loyalty_balance(PG_FUNCTION_ARGS)
 
 		values[0] = Int64GetDatum(m->id);
 		values[1] = TimestampTzGetDatum(at);
-		values[2] = DateADTGetDatum(TIMESTAMP_IS_NOEND(at) ? DATEVAL_NOEND : TIMESTAMP_IS_NOBEGIN(at) ? DATEVAL_NOBEGIN :
-									loyalty_program_date(m->program, at));
+		values[2] = DateADTGetDatum(day_of(m, at));
 		values[3] = DateADTGetDatum(Min(m->lapses_on, m->program->points_until));
 		points = sum_of(&plan_balance, values);
 	}

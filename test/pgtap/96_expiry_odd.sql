@@ -166,5 +166,30 @@ SELECT is(shop.booked('off', shop.id('off', 10)::text), 30::numeric, 'and as a s
 SELECT is_empty($$SELECT * FROM loyalty.verify('off')$$, 'verify() agrees');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'and so do the books');
 
+-- before and after all days
+SELECT is(loyalty.available('lazy room', 'ann', 'infinity'), 30.00, 'what never expires can be spent at the end of time');
+SELECT is(loyalty.available('lazy answers', 'ann', 'infinity') || ' ' || loyalty.balance('lazy answers', 'ann', 'infinity'), '0.00 0.00', 'and what expires cannot');
+SELECT lives_ok($$SELECT loyalty.points('lazy answers', 'ann', '-infinity')$$, 'nor does its beginning hurt');
+
+-- known and open: a merged customer's documents still mean his own, empty lots
+SELECT shop.play('merge', expires => '1 month') \gset
+SELECT loyalty.enrol('merge', 'ann') \gset
+SELECT shop.sale('merge', 1, 'bob', '2024-01-01', 100) \gset
+SELECT loyalty.merge_customers('merge', 'bob', 'ann', '2024-01-05') \gset
+SELECT shop.void('merge', 1, true) \gset
+SELECT todo('what a merged customer''s sale earned is taken where it went, though it expired', 1);
+SELECT is(debt, 0.00::numeric(18,2), 'nothing is owed for goods that come back') FROM loyalty.points('merge', 'ann');
+ALTER TABLE shop.invoice ADD paid_on date;
+SELECT loyalty.create_program('paid', 'UTC'), loyalty.set_rule('paid', 'base', 1, 1), loyalty.set_redemption('paid', 0.1),
+	loyalty.attach('paid', 'paid', 'shop.invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total',
+		usable_from => 'r.paid_on', filter => 'r.program = ''paid''') \gset
+SELECT loyalty.enrol('paid', 'ann') \gset
+SELECT shop.sale('paid', 1, 'bob', '2024-01-01', 100) \gset
+SELECT loyalty.merge_customers('paid', 'bob', 'ann', '2024-01-05') \gset
+UPDATE shop.invoice SET paid_on = '2024-01-10' WHERE program = 'paid';
+SELECT loyalty.settle() \gset
+SELECT todo('the payment of a merged customer''s sale is told to where its points went', 1);
+SELECT is(available, 100.00::numeric(18,2), 'once it is paid, the points can be spent') FROM loyalty.points('paid', 'ann', '2024-01-11');
+
 SELECT * FROM finish();
 ROLLBACK;
