@@ -14,13 +14,13 @@ OBJS = \
 	src/rule/space.o src/rule/allowed.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/settle.o src/ledger/batch.o src/ledger/lock.o src/ledger/load.o src/ledger/document.o src/ledger/price.o src/ledger/family.o \
 	src/ledger/event.o src/ledger/record.o src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o \
-	src/ledger/standing.o src/ledger/tier.o src/ledger/gift.o src/ledger/review.o src/ledger/progress.o \
+	src/ledger/standing.o src/ledger/tier.o src/ledger/gift.o src/ledger/progress.o \
 	src/ledger/posting.o src/ledger/lots.o src/ledger/lapse.o src/ledger/term.o src/ledger/restore.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o \
 	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o src/ledger/whatif.o \
 	src/member/member.o src/member/account.o src/member/window.o src/member/standing.o src/member/record.o src/member/override.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
 	src/redeem/adjust.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
-	src/upkeep/step.o src/upkeep/expire.o src/upkeep/birthday.o src/upkeep/launcher.o src/upkeep/worker.o \
+	src/upkeep/step.o src/upkeep/expire.o src/upkeep/review.o src/upkeep/birthday.o src/upkeep/launcher.o src/upkeep/worker.o \
 	src/outbox/setting.o src/outbox/tell.o src/outbox/announce.o src/outbox/door.o src/outbox/queue.o src/outbox/close.o \
 	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o
 

@@ -40,6 +40,7 @@ extern Oid	loyalty_relation(const char *relname);
 extern Oid	loyalty_owner(void);
 extern void loyalty_forget_relations(void);
 extern bool loyalty_is_plain(Relation rel, int natts);
+extern void loyalty_refuse_on_standby(const char *function);
 extern void loyalty_become(Oid role, LoyaltyIdentity *save);
 extern void loyalty_become_reader(Oid role, LoyaltyIdentity *save);
 extern void loyalty_resume(const LoyaltyIdentity *save);

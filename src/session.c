@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
@@ -133,6 +134,19 @@ loyalty_is_plain(Relation rel, int natts)
 		if (strncmp(rel->trigdesc->triggers[i].tgname, "guard", 5) != 0)
 			return false;
 	return true;
+}
+
+/*
+ * What writes says so where nothing can be written; function is what was called.
+ */
+void
+loyalty_refuse_on_standby(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("loyalty.%s() cannot run on a standby", function),
+				 errhint("Run it on the primary.")));
 }
 
 /*

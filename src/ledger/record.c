@@ -78,16 +78,6 @@ static LoyaltyPlan plan_answer = {
 	.nparams = 4, .types = {INT8OID, TEXTOID, INT4OID, TEXTOID}
 };
 
-static void
-refuse_on_standby(const char *function)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", function),
-				 errhint("Run it on the primary.")));
-}
-
 static char *
 text_arg(FunctionCallInfo fcinfo, int n, const char *required)
 {
@@ -316,7 +306,7 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	DateADT		date;
 	Datum		value;
 
-	refuse_on_standby("record_event");
+	loyalty_refuse_on_standby("record_event");
 	r.customer = text_arg(fcinfo, 1, "customer");
 	r.kind = text_arg(fcinfo, 2, "kind");
 	r.reference = text_arg(fcinfo, 3, NULL);
@@ -420,7 +410,7 @@ decide(FunctionCallInfo fcinfo, const char *function, LoyaltyEventState to)
 	bool		decided;
 	bool		isnull;
 
-	refuse_on_standby(function);
+	loyalty_refuse_on_standby(function);
 	loyalty_config_pin();
 	program = loyalty_program_by_name(name);
 	source = loyalty_event_source(program);

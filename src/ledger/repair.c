@@ -33,16 +33,6 @@ PG_FUNCTION_INFO_V1(loyalty_book);
 /* documents of others that settle() takes along */
 #define SETTLE_WAITING 100
 
-static void
-refuse_on_standby(const char *function)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", function),
-				 errhint("Run it on the primary.")));
-}
-
 /*
  * settle() -> bigint: evaluate what this transaction touched, and some of what
  * waits.  Returns the number of documents.
@@ -52,7 +42,7 @@ loyalty_settle(PG_FUNCTION_ARGS)
 {
 	int64		n = loyalty_touched_count();
 
-	refuse_on_standby("settle");
+	loyalty_refuse_on_standby("settle");
 	/* what could not be booked just now will not be booked a moment later */
 	if (loyalty_flush_touched(0) == 0 && !IsolationUsesXactSnapshot())
 		n += loyalty_settle_waiting(NULL, SETTLE_WAITING, DT_NOEND, false);
@@ -68,7 +58,7 @@ loyalty_retry_parked(PG_FUNCTION_ARGS)
 	LoyaltySource *source = NULL;
 	int			limit = PG_ARGISNULL(1) ? PG_INT32_MAX : PG_GETARG_INT32(1);
 
-	refuse_on_standby("retry_parked");
+	loyalty_refuse_on_standby("retry_parked");
 	if (!PG_ARGISNULL(0))
 		source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (limit < 1)
@@ -131,7 +121,7 @@ loyalty_reevaluate(PG_FUNCTION_ARGS)
 	LoyaltySource *source;
 	LoyaltyOutcome outcome = {0};
 
-	refuse_on_standby("reevaluate");
+	loyalty_refuse_on_standby("reevaluate");
 	loyalty_config_pin();
 	source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	loyalty_evaluate(documents_from_array(source, PG_GETARG_ARRAYTYPE_P(1), true, false), &outcome);
@@ -155,7 +145,7 @@ loyalty_book(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
-	refuse_on_standby("book");
+	loyalty_refuse_on_standby("book");
 	if (!opening && !dry && strcmp(mode, "earn") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -196,7 +186,7 @@ loyalty_verify(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 	int			done = 0;
 
-	refuse_on_standby("verify");
+	loyalty_refuse_on_standby("verify");
 	InitMaterializedSRF(fcinfo, 0);
 	loyalty_config_pin();
 	source = loyalty_source_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));

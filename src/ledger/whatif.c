@@ -173,11 +173,7 @@ loyalty_replay(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("program, since, until and rules cannot be NULL")));
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", "replay"),
-				 errhint("Run it on the primary.")));
+	loyalty_refuse_on_standby("replay");
 	InitMaterializedSRF(fcinfo, 0);
 	r.program = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	r.since = PG_GETARG_DATEADT(1);

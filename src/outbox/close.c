@@ -7,7 +7,6 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -15,6 +14,7 @@
 #include "config.h"
 #include "outbox/queue.h"
 #include "redeem/redeem.h"
+#include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_acknowledge_all);
 PG_FUNCTION_INFO_V1(loyalty_fail_message);
@@ -204,25 +204,18 @@ loyalty_close_dead(PG_FUNCTION_ARGS)
 Datum
 loyalty_prune_messages(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
+	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "prune_messages");
 	Datum		values[3];
-	Datum		result[2];
-	bool		nulls[2] = {true, false};
-	uint64		n;
+	int64		last = 0;
 	int64		done = 0;
+	uint64		n;
 	bool		isnull;
 	LoyaltyQueueCall c;
 
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_GETARG_INT32(2) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("after cannot be NULL, and batch must be at least 1")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	loyalty_queue_begin(&c, "prune_messages", fcinfo, 0);
-	values[0] = PG_GETARG_DATUM(1);
-	values[1] = TimestampTzGetDatum(c.at);
-	values[2] = Int64GetDatum(PG_GETARG_INT32(2));
+	loyalty_queue_begin(&c, "prune_messages", fcinfo, -1);
+	values[0] = Int64GetDatum(step.after);
+	values[1] = TimestampTzGetDatum(step.as_of);
+	values[2] = Int64GetDatum(step.batch);
 	n = loyalty_run(&plan_old, values, NULL);
 	if (n > 0)
 	{
@@ -231,12 +224,10 @@ loyalty_prune_messages(PG_FUNCTION_ARGS)
 		for (uint64 i = 0; i < n; i++)
 			members[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
 		SPI_freetuptable(SPI_tuptable);
-		result[0] = Int64GetDatum(members[n - 1]);
-		nulls[0] = false;
+		last = members[n - 1];
 		values[0] = loyalty_int8_array(members, n);
 		done = loyalty_write(&plan_prune, values, NULL);
 	}
-	result[1] = Int64GetDatum(done);
 	loyalty_queue_end(&c);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), result, nulls)));
+	PG_RETURN_DATUM(loyalty_step_result(fcinfo, last, done));
 }

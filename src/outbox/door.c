@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -35,11 +34,7 @@ static LoyaltyPlan plan_insert = {
 void
 loyalty_queue_begin(LoyaltyQueueCall *c, const char *function, FunctionCallInfo fcinfo, int at)
 {
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", function),
-				 errhint("Run it on the primary.")));
+	loyalty_refuse_on_standby(function);
 	c->at = at < 0 || PG_ARGISNULL(at) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(at);
 	if (TIMESTAMP_NOT_FINITE(c->at))
 		ereport(ERROR,

@@ -166,11 +166,7 @@ loyalty_call_begin(LoyaltyCall *c, const char *kind, FunctionCallInfo fcinfo, in
 {
 	char	   *name = loyalty_required_text(fcinfo, 0, "program");
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", kind),
-				 errhint("Run it on the primary.")));
+	loyalty_refuse_on_standby(kind);
 	memset(c, 0, sizeof(LoyaltyCall));
 	c->kind = kind;
 	c->caller = GetUserId();

@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xlog.h"
 #include "funcapi.h"
 #include "utils/timestamp.h"
 
@@ -30,11 +29,7 @@ loyalty_step_begin(FunctionCallInfo fcinfo, const char *function)
 {
 	LoyaltyUpkeepStep step;
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", function),
-				 errhint("Run it on the primary.")));
+	loyalty_refuse_on_standby(function);
 	step.as_of = PG_ARGISNULL(0) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(0);
 	step.after = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	step.batch = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);

@@ -17,45 +17,20 @@
 # itself as user postgres, because a server refuses to run as root.
 set -euo pipefail
 
-if [ "$(id -u)" = 0 ]; then
-	exec runuser -u postgres -- "$0" "$@"
-fi
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/cluster.sh"
 
 DOCS=${DOCS:-5000000}
 MEMBERS=${MEMBERS:-400000}
 LINES=${LINES:-2}
-bindir=$("${PG_CONFIG:-pg_config}" --bindir)
-export PATH="$bindir:$PATH"
-export LC_ALL=C PGTZ=UTC
-unset PGDATABASE PGSERVICE PGOPTIONS PGHOSTADDR PGPASSWORD
+export PGDATABASE=bench
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/loyalty-bench.XXXXXX")
-export PGHOST=$dir PGPORT=5432 PGUSER=bench PGDATABASE=bench
-
-finish()
-{
-	trap - EXIT
-	if [ -n "${KEEP:-}" ]; then
-		echo "kept: psql -h $dir -U bench bench; stop it with pg_ctl -D $dir/data stop"
-		exit
-	fi
-	pg_ctl -D "$dir/data" -m immediate -s stop || true
-	rm -rf "$dir"
-}
-trap finish EXIT
-
-initdb -D "$dir/data" -U bench --auth=trust --encoding=UTF8 --locale=C --no-sync >/dev/null
-cat >>"$dir/data/postgresql.conf" <<-CONF
-	listen_addresses = ''
-	unix_socket_directories = '$dir'
-	shared_buffers = '2GB'
-	maintenance_work_mem = '512MB'
-	max_wal_size = '8GB'
-	fsync = off
-	full_page_writes = off
-	autovacuum = off
-CONF
-pg_ctl -D "$dir/data" -l "$dir/log" -s -w start
+start_cluster <<END
+shared_buffers = 2GB
+maintenance_work_mem = 512MB
+fsync = off
+full_page_writes = off
+END
 psql -Xq -d postgres -c 'CREATE DATABASE bench'
 
 run()

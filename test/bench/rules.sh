@@ -18,38 +18,18 @@
 # itself as user postgres, because a server refuses to run as root.
 set -euo pipefail
 
-if [ "$(id -u)" = 0 ]; then
-	exec runuser -u postgres -- "$0" "$@"
-fi
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/cluster.sh"
 
 N=${N:-10000}
 ROUNDS=${ROUNDS:-3}
-bindir=$("${PG_CONFIG:-pg_config}" --bindir)
-export PATH="$bindir:$PATH" LC_ALL=C PGTZ=UTC
-unset PGDATABASE PGUSER PGSERVICE PGOPTIONS PGHOSTADDR PGPASSWORD
-dir=$(mktemp -d "${TMPDIR:-/tmp}/loyalty-bench.XXXXXX")
-export PGHOST=$dir PGPORT=5432 PGUSER=bench
 variants="base rules history"
 
-stop()
-{
-	pg_ctl -D "$dir/data" -m immediate -s stop >/dev/null 2>&1 || true
-	rm -rf "$dir"
-}
-trap stop EXIT
-
-initdb -D "$dir/data" -U bench -A trust -E UTF8 --no-locale --no-sync >/dev/null
-cat >>"$dir/data/postgresql.conf" <<END
-listen_addresses = ''
-unix_socket_directories = '$dir'
+start_cluster <<END
 shared_buffers = 256MB
-max_wal_size = 16GB
-checkpoint_timeout = 1h
-autovacuum = off
 jit = off
 synchronous_commit = off
 END
-pg_ctl -D "$dir/data" -l "$dir/log" -s -w start
 
 for v in $variants; do
 	createdb "$v"

@@ -5,11 +5,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -19,6 +16,7 @@
 #include "config.h"
 #include "errors.h"
 #include "ledger/ledger.h"
+#include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_apply_tiers);
 PG_FUNCTION_INFO_V1(loyalty_review_tiers);
@@ -163,55 +161,33 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 Datum
 loyalty_review_tiers(PG_FUNCTION_ARGS)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz as_of = PG_ARGISNULL(0) ? now : PG_GETARG_TIMESTAMPTZ(0);
-	int32		batch = PG_ARGISNULL(2) ? 1000 : PG_GETARG_INT32(2);
+	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "review_tiers");
 	LoyaltyIdentity save;
 	LoyaltyMember *members;
-	TupleDesc	desc;
 	Datum		values[4];
-	bool		nulls[2] = {false};
 	int64	   *ids;
 	int			n;
 	int64		last = 0;
 	int64		done = 0;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("as_of must be a finite instant")));
-	if (batch < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("batch must be above 0")));
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("loyalty.%s() cannot run on a standby", "review_tiers"),
-				 errhint("Run it on the primary.")));
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	values[0] = DateADTGetDatum((DateADT) (as_of / USECS_PER_DAY) + 1);
-	values[1] = Int64GetDatum(PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1));
-	values[2] = TimestampTzGetDatum(as_of);
-	values[3] = Int32GetDatum(batch);
+	values[0] = DateADTGetDatum((DateADT) (step.as_of / USECS_PER_DAY) + 1);
+	values[1] = Int64GetDatum(step.after);
+	values[2] = TimestampTzGetDatum(step.as_of);
+	values[3] = Int32GetDatum(step.batch);
 	n = numbers(loyalty_run(&plan_due, values, NULL), &ids);
 	if (n > 0)
 	{
 		last = ids[n - 1];
 		members = loyalty_lock_in_order(ids, NULL, n, &n);
-		done = settle(members, n, as_of, now, NULL);
+		done = settle(members, n, step.as_of, GetCurrentTimestamp(), NULL);
 	}
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();
-	values[0] = Int64GetDatum(last);
-	nulls[0] = last == 0;
-	values[1] = Int64GetDatum(done);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(loyalty_step_result(fcinfo, last, done));
 }
 
 /* one member, who is locked already: his tier as of now */
