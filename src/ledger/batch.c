@@ -230,7 +230,7 @@ sweep_merged(LoyaltyBatch *batch)
 
 	for (int i = 0; i < n; i++)
 		if (members[i]->merged_into != 0 && members[i]->dirty)
-			loyalty_sweep(members[i], loyalty_batch_account(batch, members[i]->id), batch->now, batch->now);
+			loyalty_sweep(members[i], loyalty_batch_account(batch, members[i]->id), loyalty_sweep_time(members[i]), batch->now);
 }
 
 /* members with many entries whose lots are not stored: it is time */

@@ -353,7 +353,9 @@ typedef struct LoyaltyTerm
 
 extern int	loyalty_part_terms(LoyaltyProgram *program, LoyaltyPart *part, LoyaltyTerm **terms);
 extern DateADT loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts);
-extern void loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part);
+extern List *loyalty_fetch_swept(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyPart *root,
+								 Points need, DateADT *usable_from);
+extern void loyalty_reschedule(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
 extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
 /* lapse.c */
@@ -401,6 +403,9 @@ extern void loyalty_transfer(LoyaltyMember *from, LoyaltyMember *to, Points poin
 							 TimestampTz at, TimestampTz now);
 extern void loyalty_sweep(LoyaltyMember *from, LoyaltyMember *to, TimestampTz at, TimestampTz now);
 extern char *loyalty_merge_key(int64 member_id);
+extern TimestampTz loyalty_sweep_time(LoyaltyMember *merged);
+extern List *loyalty_fetch_back(LoyaltyMember *from, LoyaltyMember *to, DateADT *days, int n, Points need,
+								DateADT *usable_from, TimestampTz at, TimestampTz now);
 
 /* store.c */
 

@@ -21,16 +21,19 @@
  * does.  Returns what is not there.
  */
 static Points
-take(LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points need)
+take(LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, List *fetched, Points need)
 {
 	int64		heads[2];
 	int			nchain;
 	int64	   *chain;
+	ListCell   *lc;
 
 	heads[0] = part->last_seq;
 	heads[1] = root != NULL && root->member_id == p->member->id ? root->last_seq : 0;
 	chain = loyalty_chain(p, heads, 2, &nchain);
 	need = loyalty_draw_own(p, chain, nchain, need);
+	foreach(lc, fetched)
+		need = loyalty_draw_own(p, lfirst(lc), 1, need);
 	return loyalty_take(p, need);
 }
 
@@ -106,12 +109,12 @@ gain(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, Points points)
 }
 
 /*
- * Points are taken back.
+ * Points are taken back, first those that were fetched for it.
  */
 static void
-lose(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, Points points)
+lose(LoyaltyBatch *batch, LoyaltyPosting *p, LoyaltyPart *part, LoyaltyPart *root, List *fetched, Points points)
 {
-	Points		missing = take(p, part, root, points);
+	Points		missing = take(p, part, root, fetched, points);
 
 	if (missing > 0 && (p->member->program->write_off || part->forgiving))
 	{
@@ -133,10 +136,11 @@ void
 loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyPart *root, Points due)
 {
 	Points		delta = due - (part->points - part->written_off);
+	List	   *fetched;
 	LoyaltyPosting p;
 
 	if (part->rescheduled)
-		loyalty_reschedule(member, part);
+		loyalty_reschedule(batch, member, part);
 	if (delta > 0 && part->written_off > 0)
 	{
 		/* what was never taken need not be given back */
@@ -148,11 +152,12 @@ loyalty_post(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loya
 	}
 	if (delta == 0)
 		return;
+	fetched = loyalty_fetch_swept(batch, member, part, root, -delta, NULL);
 	loyalty_posting_begin(&p, member, part->at);
 	if (delta < 0 || part->last_seq != 0 || member->debt != 0)
 		loyalty_posting_lots(&p);
 	if (delta > 0)
 		gain(batch, &p, part, delta);
 	else
-		lose(batch, &p, part, root, -delta);
+		lose(batch, &p, part, root, fetched, -delta);
 }

@@ -235,6 +235,7 @@ loyalty_posting_end(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now)
 	if (p->stored)
 		p->member->lots_through = p->seq;
 	p->member->balance += entry->points;
+	p->member->latest = Max(p->member->latest, entry->at);
 	p->member->dirty = true;
 	loyalty_note_activity(p->member, entry, now);
 	loyalty_tell(p, entry, now);

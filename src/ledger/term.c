@@ -145,10 +145,41 @@ loyalty_usable_from(LoyaltySource *source, LoyaltyFacts *facts)
 }
 
 /*
+ * Points of a merged member's document (and of the sale it returns) are with
+ * somebody else: so many of them come back to him.  Returns their lots, see
+ * loyalty_fetch_back().
+ */
+List *
+loyalty_fetch_swept(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyPart *root,
+					Points need, DateADT *usable_from)
+{
+	int64		heads[2] = {part->last_seq, root != NULL && root->member_id == member->id ? root->last_seq : 0};
+	LoyaltyPosting p;
+	int64	   *chain;
+	int			nchain;
+	DateADT    *days;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (member->merged_into == 0 || need <= 0)
+		return NIL;
+	loyalty_posting_open(&p, member, part->at);
+	chain = loyalty_chain(&p, heads, 2, &nchain);
+	days = palloc(sizeof(DateADT) * Max(nchain, 1));
+	foreach(lc, loyalty_lots_of(&p, chain, nchain))
+		if (((LoyaltyLot *) lfirst(lc))->points > 0)
+			days[n++] = ((LoyaltyLot *) lfirst(lc))->expires_on;
+	if (n == 0)
+		return NIL;
+	return loyalty_fetch_back(loyalty_batch_account(batch, member->id), member, days, n, need, usable_from,
+							  loyalty_sweep_time(member), batch->now);
+}
+
+/*
  * Tell the lots of a part that its points can be spent from another day.
  */
 void
-loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part)
+loyalty_reschedule(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part)
 {
 	LoyaltyPosting p;
 	Datum		values[3];
@@ -168,6 +199,7 @@ loyalty_reschedule(LoyaltyMember *member, LoyaltyPart *part)
 	(void) loyalty_write(&plan_reschedule, values, nulls);
 	member->usable_from = Max(member->usable_from, part->usable_from);
 	member->dirty = true;
+	(void) loyalty_fetch_swept(batch, member, part, NULL, part->points, &part->usable_from);
 }
 
 /*

@@ -45,6 +45,7 @@ typedef struct LoyaltyMember
 	int32		tier_was;		/* when it was last noted in the history */
 	TimestampTz tier_moved_at;	/* what moved it since then */
 	ItemPointerData tid;
+	TimestampTz latest;			/* business time of the latest entry since it was locked, 0 for none */
 	bool		dirty;
 	bool		told;			/* the next one is known, see outbox/tell.c */
 	Points		telling;
