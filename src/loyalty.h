@@ -63,6 +63,9 @@ extern Datum loyalty_int8_array(int64 *values, int n);
 extern int	loyalty_int8_values(Datum array, int64 **values);
 extern char *loyalty_spi_text(uint64 row, int column);
 extern Datum loyalty_spi_datum(uint64 row, int column, bool *isnull);
+extern int32 loyalty_spi_int32(uint64 row, int column);
+extern int	loyalty_spi_int8s(uint64 n, int64 **values);
+extern char *loyalty_required_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern Numeric loyalty_spi_numeric(uint64 row, int column);
 
 #endif							/* LOYALTY_H */

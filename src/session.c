@@ -41,7 +41,7 @@ static bool writing = false;
 PG_FUNCTION_INFO_V1(loyalty_guard);
 
 /* what was looked up since the configuration was loaded */
-#define KNOWN_RELATIONS 16
+#define KNOWN_RELATIONS 32
 static struct
 {
 	const char *name;
@@ -547,4 +547,44 @@ loyalty_spi_numeric(uint64 row, int column)
 	Datum		value = loyalty_spi_datum(row, column, &isnull);
 
 	return isnull ? NULL : DatumGetNumericCopy(value);
+}
+
+/*
+ * A column that is an integer, and not NULL.
+ */
+int32
+loyalty_spi_int32(uint64 row, int column)
+{
+	bool		isnull;
+
+	return DatumGetInt32(loyalty_spi_datum(row, column, &isnull));
+}
+
+/*
+ * The first column, of type bigint, of so many rows that were just read; they
+ * are freed.  Returns their number.
+ */
+int
+loyalty_spi_int8s(uint64 n, int64 **values)
+{
+	bool		isnull;
+
+	*values = palloc(sizeof(int64) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+		(*values)[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return n;
+}
+
+/*
+ * A text argument that cannot be NULL.
+ */
+char *
+loyalty_required_text(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s cannot be NULL", name)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }

@@ -1,7 +1,7 @@
 /*
  * analytics.h
  *	  Door of the analytics room: what SQL is too slow for.  Its functions are
- *	  called from SQL (src/sql/78_*.sql); other rooms need nothing of it.
+ *	  called from SQL (src/sql/76_*.sql to 78_*.sql); other rooms need nothing of it.
  */
 #ifndef LOYALTY_ANALYTICS_H
 #define LOYALTY_ANALYTICS_H

@@ -85,7 +85,7 @@ loyalty_rule_points(PG_FUNCTION_ARGS)
 	source = loyalty_source_by_id(PG_GETARG_INT32(0));
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
-	sale = find_sale(loyalty_load_parts(source->id, &key, 1));
+	sale = source == NULL ? NULL : find_sale(loyalty_load_parts(source->id, &key, 1));
 	if (sale != NULL)
 	{
 		List	   *returns = returns_until(source, key, PG_GETARG_DATEADT(3));

@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(loyalty_non_member_documents);
 #define READ_BATCH 1000
 
 static LoyaltyPlan plan_booked = {
-	.sql = "SELECT k.n::integer FROM pg_catalog.unnest($2) WITH ORDINALITY AS k (key, n)"
+	.sql = "SELECT k.n::pg_catalog.int4 FROM pg_catalog.unnest($2) WITH ORDINALITY AS k (key, n)"
 	" WHERE NOT EXISTS (SELECT FROM loyalty.document d WHERE d.source_id = $1 AND d.doc_key = k.key"
 	" AND d.member_id <> 0 AND d.state <> 'withdrawn') ORDER BY k.n",
 	.nparams = 2, .types = {INT4OID, TEXTARRAYOID}
@@ -157,7 +157,7 @@ loyalty_non_member_documents(PG_FUNCTION_ARGS)
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
 	/* a day of any time zone begins at most a day from that of another */
-	found = w.source->of_events ? NIL :
+	found = w.source->of_events || w.since > TIMESTAMP_END_JULIAN - POSTGRES_EPOCH_JDATE ? NIL :
 		loyalty_scan_documents(w.source, 0, DATE_NOT_FINITE(w.since) ? DT_NOBEGIN :
 							   (w.since - 1) * USECS_PER_DAY);
 	w.keys = palloc(sizeof(char *) * READ_BATCH);

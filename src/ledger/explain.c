@@ -202,6 +202,7 @@ typedef struct Quote
 	char	   *source;			/* and the row of its header, NULL for none */
 	Jsonb	   *invoice;
 	bool		has_amount;
+	bool		has_paid;
 	bool		has_at;
 	LoyaltyFacts *facts;
 	LoyaltyPart *part;
@@ -258,27 +259,39 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 }
 
 /*
- * The tier at which a basket would earn; member NULL: as a new one.
+ * The tier at which a basket would earn; member NULL: as a new one.  Where its
+ * own points or growth count for the tier, they are those that it would earn
+ * at the tier before, as when it is booked.
  */
 static LoyaltyTier *
-tier_of_basket(LoyaltyProgram *program, LoyaltyMember *member, LoyaltyPart *part)
+tier_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, LoyaltyMember *member)
 {
+	LoyaltyPart *part = quote->part;
+	LoyaltyMember nobody = {.program = program, .joined_on = part->date, .tier_at = 0};
+	LoyaltyMember *m = member != NULL ? member : &nobody;
 	LoyaltyTier *tier;
+	Points		points = 0;
+	Points		growth = 0;
 
-	if (member != NULL ? !loyalty_member_is_plain(member) : !program->tiering.is_plain)
+	if (member != NULL ? loyalty_member_is_plain(member) : program->tiering.is_plain)
 	{
-		LoyaltyMember nobody = {.program = program, .joined_on = part->date, .tier_at = 0};
-
-		if (member == NULL)
-			member = &nobody;
-		tier = loyalty_standing_before(CurrentMemoryContext, member, program, part);
-		if (program->crossing_new && loyalty_num_sign(part->gross) > 0)
-			tier = loyalty_standing_with(member->record, part, 0, 0);
-		return tier;
+		part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
+		return loyalty_program_tier(program, program->crossing_new ?
+									loyalty_num_add(part->tier_before, part->gross) : part->tier_before);
 	}
-	part->tier_before = member != NULL ? member->qualifying : loyalty_num_int(0);
-	return loyalty_program_tier(program, program->crossing_new ?
-								loyalty_num_add(part->tier_before, part->gross) : part->tier_before);
+	tier = loyalty_standing_before(CurrentMemoryContext, m, program, part);
+	if (!program->crossing_new || loyalty_num_sign(part->gross) <= 0)
+		return tier;
+	if (loyalty_counts_own_award(program))
+	{
+		part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
+		part->matched = true;
+		part->match_list = rules_of_basket(quote, program, source, member, tier);
+		points = loyalty_part_award(program, part, NIL, 0, NULL).points;
+		growth = loyalty_part_growth(program, part, NIL, 0, NULL);
+		part->match_list = NIL;
+	}
+	return loyalty_standing_with(m->record, part, points, growth);
 }
 
 /*
@@ -300,7 +313,7 @@ read_invoice(Quote *quote, LoyaltyProgram *program)
 		quote->customer = quote->facts->customer;
 	if (!quote->has_amount && quote->nlines == 0)
 		part->gross = quote->facts->gross;
-	if (loyalty_num_sign(part->paid) == 0)
+	if (!quote->has_paid)
 		part->paid = quote->facts->paid;
 	if (!quote->has_at)
 		part->at = quote->facts->at;
@@ -337,7 +350,7 @@ quote(void *arg)
 	part->date = loyalty_program_date(program, part->at);
 	if (quote->customer != NULL)
 		member = loyalty_read_member(loyalty_account_of(loyalty_find_member(program, quote->customer)));
-	tier = tier_of_basket(program, member, part);
+	tier = tier_of_basket(quote, program, source, member);
 	part->tier_id = tier == NULL ? 0 : tier->id;
 	part->rate = tier == NULL ? loyalty_num_int(1) : tier->rate;
 	part->matched = true;
@@ -408,6 +421,7 @@ loyalty_quote_earn(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 		q.part->paid = loyalty_num_checked(DatumGetNumericCopy(PG_GETARG_DATUM(4)), "paid_by_points");
 	q.has_amount = !PG_ARGISNULL(2);
+	q.has_paid = !PG_ARGISNULL(4);
 	q.has_at = !PG_ARGISNULL(5);
 	q.part->at = PG_ARGISNULL(5) ? GetCurrentTimestamp() : PG_GETARG_TIMESTAMPTZ(5);
 

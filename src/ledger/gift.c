@@ -104,6 +104,7 @@ loyalty_give_gift(LoyaltyMember *m, LoyaltyTier *tier, DateADT reached, Timestam
 	Datum		values[10];
 	char		nulls[11] = "          ";
 	char	   *key;
+	bool		given;
 
 	if (!gift_period(m, reached, loyalty_program_date(m->program, at), &day, &from, &to))
 		return;
@@ -111,7 +112,9 @@ loyalty_give_gift(LoyaltyMember *m, LoyaltyTier *tier, DateADT reached, Timestam
 	values[0] = Int64GetDatum(m->id);
 	values[1] = CStringGetTextDatum(gift_key(tier, from));
 	values[2] = CStringGetTextDatum(gift_key(tier, to));
-	if (loyalty_run(&plan_given, values, NULL) > 0)
+	given = loyalty_run(&plan_given, values, NULL) > 0;
+	SPI_freetuptable(SPI_tuptable);
+	if (given)
 		return;
 	if (tier->gift_points > 0)
 		give_points(m, tier, key, at, now);
@@ -123,14 +126,16 @@ loyalty_give_gift(LoyaltyMember *m, LoyaltyTier *tier, DateADT reached, Timestam
 		values[4] = TimestampTzGetDatum(at);
 		values[5] = Int32GetDatum(VOUCHER_DAYS);
 		(void) loyalty_write(&plan_voucher, values, NULL);
+		SPI_freetuptable(SPI_tuptable);
 	}
+	loyalty_store_flush();
 	values[1] = CStringGetTextDatum(key);
 	values[2] = CStringGetTextDatum(tier->name);
 	values[3] = PointsGetDatum(tier->gift_points);
 	values[4] = NumericGetDatum(tier->gift_voucher);
 	nulls[4] = tier->gift_voucher == NULL ? 'n' : ' ';
-	values[5] = PointsGetDatum(m->balance);
-	values[6] = PointsGetDatum(Max(m->balance - m->held, 0));
+	values[5] = PointsGetDatum(loyalty_balance_at(m, at));
+	values[6] = PointsGetDatum(loyalty_available(m, at));
 	values[7] = TimestampTzGetDatum(at);
 	values[8] = TimestampTzGetDatum(now);
 	values[9] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));

@@ -81,13 +81,23 @@ static LoyaltyPlan plan_apply = {
 };
 
 /*
+ * The last day on which the member's points are valid without further
+ * activity: his own, or the programme's.
+ */
+DateADT
+loyalty_lapse_day(LoyaltyMember *member)
+{
+	return Min(member->lapses_on, member->program->points_until);
+}
+
+/*
  * Have all points of the member lapsed on that day?  So have those that are
  * spent, and may come back.
  */
 bool
 loyalty_has_lapsed(LoyaltyMember *member, DateADT day)
 {
-	return Min(member->lapses_on, member->program->points_until) < day && member->last_seq > 0;
+	return loyalty_lapse_day(member) < day && member->last_seq > 0;
 }
 
 /*
@@ -97,7 +107,7 @@ loyalty_has_lapsed(LoyaltyMember *member, DateADT day)
 void
 loyalty_lapse(LoyaltyMember *member)
 {
-	DateADT		day = Min(member->lapses_on, member->program->points_until);
+	DateADT		day = loyalty_lapse_day(member);
 	Datum		values[3];
 
 	values[0] = Int64GetDatum(member->id);
@@ -210,7 +220,7 @@ loyalty_note_activity(LoyaltyMember *member, LoyaltyEntry *entry, TimestampTz no
 void
 loyalty_before_lapse(LoyaltyMember *member, DateADT today)
 {
-	DateADT		day = Min(member->lapses_on, member->program->points_until);
+	DateADT		day = loyalty_lapse_day(member);
 
 	if (!DATE_IS_NOEND(day) && today <= day && member->expired_through >= day)
 		revive(member, day, GetCurrentTimestamp());

@@ -220,6 +220,7 @@ extern List *loyalty_sorted_returns(List *returns);
 
 /* price.c */
 extern bool loyalty_same_jsonb(Jsonb *a, Jsonb *b);
+extern bool loyalty_counts_own_award(LoyaltyProgram *program);
 extern void loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
 extern void loyalty_price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
 extern void loyalty_freeze_price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
@@ -358,7 +359,16 @@ extern List *loyalty_fetch_swept(LoyaltyBatch *batch, LoyaltyMember *member, Loy
 extern void loyalty_reschedule(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
 extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
+/* balance.c */
+extern Points loyalty_balance_at(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_balance_as_of(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_expired(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_pending_points(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
+extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
+
 /* lapse.c */
+extern DateADT loyalty_lapse_day(LoyaltyMember *member);
 extern bool loyalty_has_lapsed(LoyaltyMember *member, DateADT day);
 extern void loyalty_lapse(LoyaltyMember *member);
 extern void loyalty_before_lapse(LoyaltyMember *member, DateADT today);

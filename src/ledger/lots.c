@@ -10,7 +10,8 @@
  * Points can be spent while their lot is usable: from the day it says through
  * the last day of its validity, as seen from the day of the entry, which may
  * be long past when it is booked.  loyalty_usable() and the scans in
- * draw_from() are the places that say so.
+ * draw_from() say so; what is taken back may come from later ones, too, and
+ * debts are repaid by all that is valid.
  *
  * What is left of a lot when it expires is gone, whether or not upkeep has
  * written that down.  An entry that concerns those points all the same (it

@@ -122,6 +122,16 @@ follow_amount(LoyaltyMember *member, LoyaltyPart *part)
 }
 
 /*
+ * Does what a sale earns itself count for the tier at which it earns?
+ */
+bool
+loyalty_counts_own_award(LoyaltyProgram *program)
+{
+	return loyalty_program_measures(program, METRIC_POINTS) ||
+		(program->gives_growth && loyalty_program_measures(program, METRIC_GROWTH));
+}
+
+/*
  * Decide at which rules and rate a sale earns.  What the member was before it
  * decides; a later change of the sale finds its tier from that, never from
  * what the member became since.
@@ -147,8 +157,7 @@ loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part
 		Points		growth = 0;
 
 		/* where points or growth count, those that it would earn so far */
-		if (claim != NULL && (loyalty_program_measures(program, METRIC_POINTS) ||
-							  (program->gives_growth && loyalty_program_measures(program, METRIC_GROWTH))))
+		if (claim != NULL && loyalty_counts_own_award(program))
 		{
 			part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
 			points = loyalty_part_award(program, part, NIL, 0, NULL).points;

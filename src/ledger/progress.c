@@ -15,9 +15,7 @@
 #include "utils/date.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "config.h"
-#include "errors.h"
 #include "ledger/ledger.h"
 #include "member/standing.h"
 
@@ -123,7 +121,7 @@ put_date(Datum *values, bool *nulls, int column, DateADT date)
 }
 
 /*
- * standing(member_id bigint, at timestamptz)
+ * standing(member_id bigint, at timestamptz, replay boolean)
  *	-> (tier_id integer, since date, until date, review date)
  */
 Datum
@@ -333,7 +331,7 @@ loyalty_tier_progress(PG_FUNCTION_ARGS)
 		}
 		if (p.next != NULL)
 			write_next(&p, program, day);
-		if (due != DATEVAL_NOEND && (!past || earned == p.view.rank))
+		if (earned > 0 && due != DATEVAL_NOEND && (!past || earned == p.view.rank))
 			write_keep(&p, program, due);
 		if (!p.any)
 			write_row(&p, NULL, NULL, NULL, NULL, DATEVAL_NOEND);

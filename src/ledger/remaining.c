@@ -289,7 +289,7 @@ remaining_after(LoyaltyRemaining *r, LoyaltyPart *part, List *returns, int nretu
 LoyaltyAward
 loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, int nreturns, List **steps)
 {
-	LoyaltyRemaining	r;
+	LoyaltyRemaining r;
 
 	remaining_after(&r, part, returns, nreturns);
 	return loyalty_award_remaining(&r, program, loyalty_part_matches(program, part), part->rate, steps);
@@ -301,7 +301,7 @@ loyalty_part_award(LoyaltyProgram *program, LoyaltyPart *part, List *returns, in
 Points
 loyalty_part_growth(LoyaltyProgram *program, LoyaltyPart *part, List *returns, int nreturns, List **steps)
 {
-	LoyaltyRemaining	r;
+	LoyaltyRemaining r;
 
 	if (!program->gives_growth)
 		return 0;

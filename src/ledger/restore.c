@@ -63,7 +63,6 @@ loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n)
 	int			nstarts = 0;
 	Datum		values[2];
 	int64	   *seqs;
-	bool		isnull;
 
 	*n = 0;
 	for (int i = 0; i < nheads; i++)
@@ -73,11 +72,7 @@ loyalty_chain(LoyaltyPosting *p, const int64 *heads, int nheads, int *n)
 		return NULL;
 	values[0] = Int64GetDatum(p->member->id);
 	values[1] = loyalty_int8_array(starts, nstarts);
-	*n = loyalty_run(&plan_chain, values, NULL);
-	seqs = palloc(sizeof(int64) * Max(*n, 1));
-	for (int i = 0; i < *n; i++)
-		seqs[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	*n = loyalty_spi_int8s(loyalty_run(&plan_chain, values, NULL), &seqs);
 	return seqs;
 }
 

@@ -14,22 +14,26 @@
 #include "ledger/ledger.h"
 #include "member/standing.h"
 
-/* he himself, and everybody who was merged into him */
+/*
+ * He himself, and everybody who was merged into him.  Loops are fenced here as
+ * elsewhere: a plan that was made on empty tables must not read them whole.
+ */
 #define ACCOUNTS \
-	"WITH RECURSIVE a (id) AS (SELECT $1 UNION SELECT o.other_member_id FROM a" \
-	" JOIN loyalty.operation o ON o.member_id = a.id AND o.key >= 'merge:' AND o.key < 'merge;'" \
-	" AND o.key = 'merge:' || o.other_member_id::pg_catalog.text)"
+	"WITH RECURSIVE a (id) AS (SELECT $1 UNION SELECT o.other_member_id FROM a CROSS JOIN LATERAL" \
+	" (SELECT x.other_member_id FROM loyalty.operation x WHERE x.member_id = a.id AND x.key >= 'merge:' AND x.key < 'merge;'" \
+	" AND x.key = 'merge:' || x.other_member_id::pg_catalog.text OFFSET 0) o)"
 
 static LoyaltyPlan plan_documents = {
 	.sql = ACCOUNTS " SELECT d.source_id, d.doc_key, d.root_source_id, d.root_key, d.occurred_at, d.doc_date, d.kind,"
-	" d.qualifying, d.points - d.written_off, d.growth"
-	" FROM a JOIN loyalty.document d ON d.member_id = a.id WHERE d.state <> 'withdrawn'",
+	" d.qualifying, d.points - d.written_off, d.growth FROM a CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.document x WHERE x.member_id = a.id AND x.state <> 'withdrawn' OFFSET 0) d"
+	" ORDER BY d.occurred_at",
 	.nparams = 1, .types = {INT8OID}
 };
 
 static LoyaltyPlan plan_growth = {
-	.sql = ACCOUNTS " SELECT g.member_id::pg_catalog.text || ':' || g.key, g.occurred_at, g.value"
-	" FROM a JOIN loyalty.growth g ON g.member_id = a.id",
+	.sql = ACCOUNTS " SELECT g.member_id::pg_catalog.text || ':' || g.key, g.occurred_at, g.value FROM a CROSS JOIN LATERAL"
+	" (SELECT * FROM loyalty.growth x WHERE x.member_id = a.id OFFSET 0) g",
 	.nparams = 1, .types = {INT8OID}
 };
 

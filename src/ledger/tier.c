@@ -112,10 +112,12 @@ static int
 last_number(LoyaltyMember *m)
 {
 	Datum		id = Int64GetDatum(m->id);
-	bool		isnull;
+	int			n;
 
 	(void) loyalty_run(&plan_last, &id, NULL);
-	return DatumGetInt32(loyalty_spi_datum(0, 1, &isnull));
+	n = loyalty_spi_int32(0, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return n;
 }
 
 static void

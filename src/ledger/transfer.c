@@ -41,7 +41,8 @@ post(LoyaltyPosting *p, Points points, const char *key, TimestampTz at, Timestam
 
 /* the receiver's part: points that expire together; returns their lot */
 static int64
-receive(LoyaltyMember *to, DateADT expires_on, DateADT usable_from, Points points, const char *key, TimestampTz at, TimestampTz now)
+receive(LoyaltyMember *to, DateADT expires_on, DateADT usable_from, Points points, const char *key,
+		TimestampTz at, TimestampTz now)
 {
 	LoyaltyPosting p;
 
@@ -119,7 +120,6 @@ loyalty_fetch_back(LoyaltyMember *from, LoyaltyMember *to, DateADT *days, int n,
 	LoyaltyPosting p;
 	int64	   *seqs;
 	int			nlots;
-	bool		isnull;
 	Points		wanted = need;
 	List	   *fetched = NIL;
 	List	   *lots;
@@ -130,11 +130,7 @@ loyalty_fetch_back(LoyaltyMember *from, LoyaltyMember *to, DateADT *days, int n,
 	loyalty_posting_open(&p, from, at);
 	values[0] = Int64GetDatum(from->id);
 	values[1] = PointerGetDatum(construct_array(d, n, DATEOID, 4, true, TYPALIGN_INT));
-	nlots = loyalty_run(&plan_swept, values, NULL);
-	seqs = palloc(sizeof(int64) * Max(nlots, 1));
-	for (int i = 0; i < nlots; i++)
-		seqs[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	nlots = loyalty_spi_int8s(loyalty_run(&plan_swept, values, NULL), &seqs);
 	lots = loyalty_lots_of(&p, seqs, nlots);
 	foreach(lc, lots)
 	{

@@ -18,16 +18,6 @@ PG_FUNCTION_INFO_V1(loyalty_enrol);
 PG_FUNCTION_INFO_V1(loyalty_member_id);
 PG_FUNCTION_INFO_V1(loyalty_customer_number);
 
-static char *
-required_text(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s cannot be NULL", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
 /*
  * Make a member of a customer, or find the member he is.  SPI is connected.
  */
@@ -56,8 +46,8 @@ loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined)
 Datum
 loyalty_enrol(PG_FUNCTION_ARGS)
 {
-	char	   *name = required_text(fcinfo, 0, "program");
-	char	   *customer = required_text(fcinfo, 1, "customer");
+	char	   *name = loyalty_required_text(fcinfo, 0, "program");
+	char	   *customer = loyalty_required_text(fcinfo, 1, "customer");
 	LoyaltyProgram *program;
 	LoyaltyIdentity save;
 	DateADT		joined;

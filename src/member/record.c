@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "fact/fact.h"
@@ -78,6 +79,9 @@ restart(LoyaltyRecord *r)
 	r->now.until = loyalty_record_kept_until(r, r->now.rank, r->now.base);
 }
 
+/*
+ * A record without movements, in a memory context in which all of it lives.
+ */
 LoyaltyRecord *
 loyalty_record_new(MemoryContext context, LoyaltyProgram *program, DateADT joined_on)
 {
@@ -95,6 +99,9 @@ loyalty_record_new(MemoryContext context, LoyaltyProgram *program, DateADT joine
 	return r;
 }
 
+/*
+ * The programme whose tiers it is about.
+ */
 LoyaltyProgram *
 loyalty_record_program(LoyaltyRecord *r)
 {
@@ -233,6 +240,9 @@ loyalty_record_put(LoyaltyRecord *r, LoyaltyMove *move)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Staff has given a tier.
+ */
 void
 loyalty_record_override(LoyaltyRecord *r, LoyaltyOverride *override)
 {
@@ -278,6 +288,7 @@ loyalty_record_run(LoyaltyRecord *r, TimestampTz to)
 		if (too_early(r, move))
 			continue;
 		r->cursor++;
+		CHECK_FOR_INTERRUPTS();
 		loyalty_record_take_in(r, move);
 	}
 	loyalty_record_pass(r, loyalty_program_date(r->program, to));
@@ -302,11 +313,15 @@ loyalty_record_run_before(LoyaltyRecord *r, LoyaltyMove *move)
 		if (too_early(r, next))
 			continue;
 		r->cursor++;
+		CHECK_FOR_INTERRUPTS();
 		loyalty_record_take_in(r, next);
 	}
 	loyalty_record_pass(r, move->date);
 }
 
+/*
+ * What is earned at the moment to which the replay has run.
+ */
 LoyaltyStanding *
 loyalty_record_standing(LoyaltyRecord *r)
 {

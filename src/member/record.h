@@ -34,7 +34,7 @@ struct LoyaltyRecord
 	int			cursor;			/* moves that are taken in */
 	int			n;				/* purchases that can be seen */
 	int			size;
-	LoyaltyPurchase   *purchases;
+	LoyaltyPurchase *purchases;
 	LoyaltyStanding now;
 	List	   *changes;		/* of LoyaltyTierChange *: of what is earned */
 	bool		silent;			/* it starts again: what changes is no news */

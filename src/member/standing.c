@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "member/record.h"
@@ -215,10 +216,11 @@ next_leaving(LoyaltyRecord *r, DateADT day)
 }
 
 /*
- * The next day at whose start time alone changes the standing; NOEND for none.
+ * The next day, up to a limit, at whose start time alone changes the standing;
+ * NOEND for none.
  */
-DateADT
-loyalty_record_due(LoyaltyRecord *r)
+static DateADT
+due_by(LoyaltyRecord *r, DateADT limit)
 {
 	DateADT		day = r->now.day;
 
@@ -226,10 +228,22 @@ loyalty_record_due(LoyaltyRecord *r)
 		return r->now.until + 1 + (r->now.in_grace ? r->policy->grace_days : 0);
 	if (!loyalty_record_follows(r))
 		return DATEVAL_NOEND;
-	while ((day = next_leaving(r, day)) != DATEVAL_NOEND)
+	while ((day = next_leaving(r, day)) != DATEVAL_NOEND && day <= limit)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (loyalty_record_reached(r, day, NULL) != r->now.rank)
 			return day;
+	}
 	return DATEVAL_NOEND;
+}
+
+/*
+ * The next day at whose start time alone changes the standing; NOEND for none.
+ */
+DateADT
+loyalty_record_due(LoyaltyRecord *r)
+{
+	return due_by(r, DATEVAL_NOEND);
 }
 
 /* what that day brings */
@@ -276,7 +290,7 @@ loyalty_record_pass(LoyaltyRecord *r, DateADT day)
 
 	if (r->now.day >= day)
 		return;
-	while ((due = loyalty_record_due(r)) <= day)
+	while ((due = due_by(r, day)) <= day)
 		review(r, due);
 	r->now.day = day;
 }
@@ -294,7 +308,7 @@ add_up(LoyaltyRecord *r, int from, int to)
 
 	for (int i = from; i < to; i++)
 	{
-		LoyaltyPurchase   *p = &r->purchases[i];
+		LoyaltyPurchase *p = &r->purchases[i];
 
 		p->net[METRIC_DOCUMENTS] = loyalty_num_int(p->is_sale && loyalty_num_sign(p->net[METRIC_AMOUNT]) > 0 ? 1 : 0);
 		for (int m = 0; m < LOYALTY_NMETRICS; m++)
@@ -324,7 +338,7 @@ static void
 append_purchase(LoyaltyRecord *r, LoyaltyMove *move, Numeric *net)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->replay);
-	LoyaltyPurchase   *p;
+	LoyaltyPurchase *p;
 
 	if (r->n == r->size)
 	{
@@ -361,8 +375,9 @@ recompute(LoyaltyRecord *r, int from, TimestampTz at, DateADT day)
 	r->now = r->purchases[from].before;
 	for (r->n = from; r->n < n;)
 	{
-		LoyaltyPurchase   *p = &r->purchases[r->n];
+		LoyaltyPurchase *p = &r->purchases[r->n];
 
+		CHECK_FOR_INTERRUPTS();
 		loyalty_record_pass(r, p->date);
 		p->before = r->now;
 		r->n++;
@@ -389,7 +404,7 @@ take_from_latest(LoyaltyRecord *r, LoyaltyMove *move, Numeric *rest)
 		rest[m] = move->value[m];
 		for (int i = r->n - 1; i >= 0 && loyalty_num_sign(rest[m]) < 0; i--)
 		{
-			LoyaltyPurchase   *p = &r->purchases[i];
+			LoyaltyPurchase *p = &r->purchases[i];
 			Numeric		left;
 
 			if (m == METRIC_DOCUMENTS || loyalty_num_sign(p->net[m]) <= 0)
@@ -426,7 +441,7 @@ loyalty_record_take_in(LoyaltyRecord *r, LoyaltyMove *move)
 	loyalty_record_pass(r, move->date);
 	if (root != NULL && root->purchase >= 0)
 	{
-		LoyaltyPurchase   *p = &r->purchases[root->purchase];
+		LoyaltyPurchase *p = &r->purchases[root->purchase];
 		MemoryContext old = MemoryContextSwitchTo(r->replay);
 
 		for (int m = 0; m < LOYALTY_NMETRICS; m++)

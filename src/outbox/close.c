@@ -206,24 +206,19 @@ loyalty_prune_messages(PG_FUNCTION_ARGS)
 {
 	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "prune_messages");
 	Datum		values[3];
+	int64	   *members;
 	int64		last = 0;
 	int64		done = 0;
-	uint64		n;
-	bool		isnull;
+	int			n;
 	LoyaltyQueueCall c;
 
 	loyalty_queue_begin(&c, "prune_messages", fcinfo, -1);
 	values[0] = Int64GetDatum(step.after);
 	values[1] = TimestampTzGetDatum(step.as_of);
 	values[2] = Int64GetDatum(step.batch);
-	n = loyalty_run(&plan_old, values, NULL);
+	n = loyalty_spi_int8s(loyalty_run(&plan_old, values, NULL), &members);
 	if (n > 0)
 	{
-		int64	   *members = palloc(sizeof(int64) * n);
-
-		for (uint64 i = 0; i < n; i++)
-			members[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-		SPI_freetuptable(SPI_tuptable);
 		last = members[n - 1];
 		values[0] = loyalty_int8_array(members, n);
 		done = loyalty_write(&plan_prune, values, NULL);

@@ -48,6 +48,9 @@ loyalty_queue_begin(LoyaltyQueueCall *c, const char *function, FunctionCallInfo 
 	loyalty_pin_queue_planner();
 }
 
+/*
+ * The call is over: rights and settings are the caller's again.
+ */
 void
 loyalty_queue_end(LoyaltyQueueCall *c)
 {
@@ -73,6 +76,9 @@ loyalty_consumer_argument(FunctionCallInfo fcinfo)
 	return consumer;
 }
 
+/*
+ * An error for a kind of message that does not exist.
+ */
 void
 loyalty_unknown_kind(const char *name)
 {

@@ -56,8 +56,6 @@ extern void loyalty_tell(LoyaltyPosting *p, LoyaltyEntry *entry, TimestampTz now
 extern void loyalty_tell_steps(void);
 extern void loyalty_forget_steps(void);
 extern void loyalty_tell_expired(LoyaltyMember **members, int64 *seqs, int n);
-extern void loyalty_tell_tier(LoyaltyMember *member, int32 from, int32 to, const char *cause,
-							  TimestampTz at, TimestampTz now);
 extern void loyalty_tell_tiers(LoyaltyMember **members, int n);
 
 /* announce.c */

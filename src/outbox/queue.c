@@ -13,15 +13,11 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "config.h"
-#include "errors.h"
 #include "outbox/queue.h"
 #include "redeem/redeem.h"
 
@@ -181,7 +177,8 @@ look(LoyaltyQueueCall *c, int kind, int limit)
 }
 
 /*
- * Take messages that wait, of one kind or all, as many as are still wanted.  Those that were fetched often enough already, by consumers who
+ * Take messages that wait, of one kind or all, as many as are still wanted.
+ * Those that were fetched often enough already, by consumers who
  * always died of them, are buried instead.
  */
 static void

@@ -33,6 +33,9 @@ loyalty_message_kind(const char *name)
 	return -1;
 }
 
+/*
+ * The name of a kind of message.
+ */
 const char *
 loyalty_message_name(LoyaltyMessageKind kind)
 {

@@ -51,6 +51,9 @@ loyalty_payload(StringInfo payload, const char *name, const char *value, bool qu
 		appendStringInfoString(payload, value);
 }
 
+/*
+ * Add points to a payload, without decimals that are 0.
+ */
 void
 loyalty_payload_points(StringInfo payload, const char *name, Points points)
 {
@@ -279,7 +282,7 @@ loyalty_tell_steps(void)
 		if (m->dirty)
 			continue;
 		if (!m->told)
-			m->telling = m->balance - loyalty_expired(m, step->now);
+			m->telling = loyalty_balance_at(m, step->now);
 		m->told = true;
 		step->balance = m->telling;
 		m->telling -= step->gained;
@@ -352,11 +355,9 @@ threshold_of(LoyaltyTier *tier)
 	return tier == NULL ? loyalty_num_int(-1) : tier->threshold;
 }
 
-/*
- * A member went from one tier to another (0: none).
- */
-void
-loyalty_tell_tier(LoyaltyMember *member, int32 from, int32 to, const char *cause, TimestampTz at, TimestampTz now)
+/* a member went from one tier to another (0: none) */
+static void
+tell_tier(LoyaltyMember *member, int32 from, int32 to, const char *cause, TimestampTz at, TimestampTz now)
 {
 	LoyaltyTier *old = from == 0 ? NULL : loyalty_tier_by_id(member->program, from);
 	LoyaltyTier *new = to == 0 ? NULL : loyalty_tier_by_id(member->program, to);
@@ -389,7 +390,7 @@ loyalty_tell_tiers(LoyaltyMember **members, int n)
 		if (m->program->telling == NULL || m->tier_id == m->tier_before || m->merged_into != 0)
 			continue;
 		now = GetCurrentTimestamp();
-		loyalty_tell_tier(m, m->tier_before, m->tier_id, psprintf("tier:" INT64_FORMAT, now), now, now);
+		tell_tier(m, m->tier_before, m->tier_id, psprintf("tier:" INT64_FORMAT, now), now, now);
 		m->tier_before = m->tier_id;
 	}
 }

@@ -77,7 +77,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 	char	   *customer = loyalty_required_text(fcinfo, 1, "customer");
 	Points		points = loyalty_points_argument(fcinfo, 2, "points");
 	char	   *reason = loyalty_required_text(fcinfo, 3, "reason");
-	DateADT		expires_on = PG_ARGISNULL(5) ? DATEVAL_NOEND : PG_GETARG_DATEADT(5);
+	DateADT		expires_on = PG_ARGISNULL(5) ? 0 : PG_GETARG_DATEADT(5);	/* 0: as the programme says */
 	LoyaltyCall c;
 	Datum		result;
 
@@ -137,7 +137,7 @@ record_other(LoyaltyCall *c, Points points)
 {
 	if (c->other->dirty)
 		loyalty_store_members(&c->other, 1);
-	loyalty_call_record(c, c->other->id, points, c->other->balance - loyalty_expired(c->other, c->at), loyalty_available(c->other, c->at), c->member->id);
+	loyalty_call_record(c, c->other->id, points, loyalty_balance_at(c->other, c->at), loyalty_available(c->other, c->at), c->member->id);
 }
 
 /*
@@ -243,7 +243,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		loyalty_call_argument(&c, "into", into, true);
 		appendStringInfoChar(&c.arguments, '}');
 		move_holds(&c);
-		c.answer.points = merged->balance - loyalty_expired(merged, c.at);
+		c.answer.points = loyalty_balance_at(merged, c.at);
 		loyalty_sweep(merged, c.other, c.at, c.now);
 		merged->merged_into = c.other->id;
 		merged->dirty = true;
@@ -252,7 +252,7 @@ loyalty_merge_customers(PG_FUNCTION_ARGS)
 		record_other(&c, c.answer.points);
 		settle_tiers(&c, merged);
 	}
-	c.answer.balance = c.other->balance - loyalty_expired(c.other, c.at);
+	c.answer.balance = loyalty_balance_at(c.other, c.at);
 	c.answer.available = loyalty_available(c.other, c.at);
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);

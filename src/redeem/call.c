@@ -41,19 +41,6 @@ static LoyaltyPlan plan_store = {
 };
 
 /*
- * A text argument that cannot be NULL.
- */
-char *
-loyalty_required_text(FunctionCallInfo fcinfo, int n, const char *name)
-{
-	if (PG_ARGISNULL(n))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s cannot be NULL", name)));
-	return text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-/*
  * An argument that is a number of points, which have two decimals.
  */
 Points
@@ -309,7 +296,7 @@ loyalty_call_store(LoyaltyCall *c)
 	loyalty_store_flush();
 	/* always: who has an older snapshot must not think that nothing happened */
 	loyalty_store_members(&c->member, 1);
-	c->answer.balance = c->member->balance - loyalty_expired(c->member, c->at);
+	c->answer.balance = loyalty_balance_at(c->member, c->at);
 	c->answer.available = loyalty_available(c->member, c->at);
 	loyalty_call_record(c, c->member->id, c->answer.points, c->answer.balance, c->answer.available, c->other_id);
 }

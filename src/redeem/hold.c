@@ -326,7 +326,6 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	int			n;
 	int			found;
 	int			ndirty = 0;
-	bool		isnull;
 
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
@@ -335,12 +334,7 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	values[0] = TimestampTzGetDatum(step.as_of);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = Int64GetDatum(step.batch);
-	n = loyalty_run(&plan_late, values, NULL);
-	ids = palloc(sizeof(int64) * (n + 1));
-	ids[n] = 0;
-	for (int i = 0; i < n; i++)
-		ids[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	n = loyalty_spi_int8s(loyalty_run(&plan_late, values, NULL), &ids);
 	if (n > 0)
 	{
 		members = loyalty_lock_in_order(ids, NULL, n, &found);

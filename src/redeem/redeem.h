@@ -49,7 +49,6 @@ typedef struct LoyaltyOrder
 } LoyaltyOrder;
 
 /* call.c */
-extern char *loyalty_required_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern char *loyalty_key_argument(FunctionCallInfo fcinfo, int n);
 extern Points loyalty_points_argument(FunctionCallInfo fcinfo, int n, const char *name);
 extern void loyalty_call_argument(LoyaltyCall *c, const char *name, const char *value, bool quoted);
@@ -64,12 +63,6 @@ extern void loyalty_call_record(LoyaltyCall *c, int64 member_id, Points points, 
 extern void loyalty_call_end(LoyaltyCall *c);
 extern Datum loyalty_call_result(LoyaltyCall *c, FunctionCallInfo fcinfo);
 extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
-
-/* available.c */
-extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
-extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
-extern Points loyalty_expired(LoyaltyMember *member, TimestampTz at);
-extern Points loyalty_pending_points(LoyaltyMember *member, TimestampTz at);
 
 /* quote.c */
 extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy);

@@ -30,7 +30,8 @@ PG_FUNCTION_INFO_V1(loyalty_expires_on);
 
 #define MAX_COUNT 12000
 
-const char *const loyalty_activities[LOYALTY_NACTIVITIES] = {"earn", "event", "redeem", "adjust", "transfer"};
+/* kinds of entries that can keep a member's points alive */
+static const char *const activities[] = {"earn", "event", "redeem", "adjust", "transfer"};
 
 static LoyaltyPlan plan_policies = {
 	.sql = "SELECT program_id, expires, lapse_after, lapse_activities, usable_after, points_until FROM loyalty.expiry_policy"
@@ -212,8 +213,8 @@ loyalty_expires_on(PG_FUNCTION_ARGS)
 static int
 activity_of(const char *kind)
 {
-	for (int i = 0; i < LOYALTY_NACTIVITIES; i++)
-		if (strcmp(loyalty_activities[i], kind) == 0)
+	for (int i = 0; i < (int) lengthof(activities); i++)
+		if (strcmp(activities[i], kind) == 0)
 			return i;
 	return -1;
 }

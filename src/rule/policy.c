@@ -27,14 +27,6 @@ points_column(uint64 row, int column)
 	return isnull ? 0 : loyalty_points_from_datum(value);
 }
 
-static int32
-int_column(uint64 row, int column)
-{
-	bool		isnull;
-
-	return DatumGetInt32(loyalty_spi_datum(row, column, &isnull));
-}
-
 static bool
 bool_column(uint64 row, int column)
 {
@@ -61,11 +53,11 @@ loyalty_load_policies(List *programs)
 			Datum		categories;
 			bool		isnull;
 
-			if (program->id != int_column(i, 1))
+			if (program->id != loyalty_spi_int32(i, 1))
 				continue;
 			p = palloc0(sizeof(LoyaltyPolicy));
 			p->point_value = loyalty_spi_numeric(i, 2);
-			p->value_scale = int_column(i, 3);
+			p->value_scale = loyalty_spi_int32(i, 3);
 			p->min = points_column(i, 4);
 			p->max = points_column(i, 5);
 			p->multiple = points_column(i, 6);
@@ -90,8 +82,8 @@ loyalty_load_policies(List *programs)
 			p->period = loyalty_spi_text(i, 11);
 			p->exact_rest = bool_column(i, 12);
 			p->draw_paid = bool_column(i, 13);
-			p->grace_days = int_column(i, 14);
-			p->hold_minutes = int_column(i, 15);
+			p->grace_days = loyalty_spi_int32(i, 14);
+			p->hold_minutes = loyalty_spi_int32(i, 15);
 			p->clerk_limit = points_column(i, 16);
 			program->policy = p;
 		}

@@ -92,14 +92,6 @@ compare_categories(const void *a, const void *b)
 	return strcmp(((const LoyaltyCategory *) a)->category, ((const LoyaltyCategory *) b)->category);
 }
 
-static int32
-int_column(uint64 row, int column)
-{
-	bool		isnull;
-
-	return DatumGetInt32(loyalty_spi_datum(row, column, &isnull));
-}
-
 static DateADT
 date_column(uint64 row, int column)
 {
@@ -151,7 +143,7 @@ loyalty_load_programs(void)
 		Datum		companies;
 		bool		isnull;
 
-		p->id = int_column(i, 1);
+		p->id = loyalty_spi_int32(i, 1);
 		p->name = loyalty_spi_text(i, 2);
 		p->time_zone = loyalty_spi_text(i, 3);
 		p->tz = pg_tzset(p->time_zone);
@@ -160,7 +152,7 @@ loyalty_load_programs(void)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("time zone \"%s\" of programme \"%s\" is not known", p->time_zone, p->name)));
 		p->currency = loyalty_spi_text(i, 4);
-		p->unit = int_column(i, 5);
+		p->unit = loyalty_spi_int32(i, 5);
 		p->rounding = rounding_of(loyalty_spi_text(i, 6));
 		word = loyalty_spi_text(i, 7);
 		p->scope = strcmp(word, "line") == 0 ? SCOPE_LINE :
@@ -193,9 +185,9 @@ loyalty_load_programs(void)
 			LoyaltyRule *r = palloc0(sizeof(LoyaltyRule));
 			Datum		cap;
 
-			r->id = int_column(i, 1);
+			r->id = loyalty_spi_int32(i, 1);
 			r->name = loyalty_spi_text(i, 2);
-			r->version = int_column(i, 3);
+			r->version = loyalty_spi_int32(i, 3);
 			r->points = loyalty_spi_numeric(i, 4);
 			r->per_amount = loyalty_spi_numeric(i, 5);
 			r->step = strcmp(loyalty_spi_text(i, 6), "step") == 0;
@@ -209,7 +201,7 @@ loyalty_load_programs(void)
 			r->condition = loyalty_spi_text(i, 14);
 			r->source = loyalty_spi_text(i, 15);
 			r->exclusive_group = loyalty_spi_text(i, 16);
-			r->priority = int_column(i, 17);
+			r->priority = loyalty_spi_int32(i, 17);
 			cap = loyalty_spi_datum(i, 18, &isnull);
 			r->has_cap_document = !isnull;
 			r->cap_document = isnull ? 0 : loyalty_points_from_datum(cap);
@@ -228,7 +220,7 @@ loyalty_load_programs(void)
 			r->asks_history = may_ask_history(r->condition);
 			p->keeps_history |= r->current && (r->capped || r->asks_history);
 			r->event = loyalty_spi_text(i, 26);
-			r->limit_count = int_column(i, 27);
+			r->limit_count = loyalty_spi_int32(i, 27);
 			if (r->limit_count > 0)
 				r->limit_period = period_of(loyalty_spi_text(i, 28));
 			r->needs_approval = DatumGetBool(loyalty_spi_datum(i, 29, &isnull));

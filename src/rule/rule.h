@@ -69,10 +69,6 @@ typedef struct LoyaltyExpiry
 	int			day;
 } LoyaltyExpiry;
 
-/* kinds of entries that can keep a member's points alive */
-#define LOYALTY_NACTIVITIES 5
-extern const char *const loyalty_activities[LOYALTY_NACTIVITIES];
-
 typedef struct LoyaltyTier
 {
 	int32		id;
@@ -230,7 +226,7 @@ typedef struct LoyaltyProgram
 	LoyaltyCategory *categories;	/* in the order of their names */
 	LoyaltyExpiry expiry;		/* of points, unless tier or rule say otherwise */
 	LoyaltyExpiry lapse;		/* of all points without activity; EXPIRY_NEVER for never */
-	int			lapse_activities;	/* bits by place in loyalty_activities */
+	int			lapse_activities;	/* see expiry.c */
 	int			usable_after;	/* days after a sale until its points can be spent */
 	DateADT		points_until;	/* no points are valid later */
 	bool		rules_expire;	/* a rule says when its points expire */

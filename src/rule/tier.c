@@ -39,14 +39,6 @@ choice(const char *word, const char *const *words, int n)
 	return 0;					/* keep compiler quiet */
 }
 
-static int32
-int_column(uint64 row, int column)
-{
-	bool		isnull;
-
-	return DatumGetInt32(loyalty_spi_datum(row, column, &isnull));
-}
-
 static LoyaltyMeasure
 measure_columns(uint64 row, int column)
 {
@@ -54,16 +46,22 @@ measure_columns(uint64 row, int column)
 
 	m.metric = choice(loyalty_spi_text(row, column), metrics, lengthof(metrics));
 	m.window = choice(loyalty_spi_text(row, column + 1), windows, lengthof(windows));
-	m.months = int_column(row, column + 2);
+	m.months = loyalty_spi_int32(row, column + 2);
 	return m;
 }
 
+/*
+ * What a metric is called in settings.
+ */
 const char *
 loyalty_metric_name(LoyaltyMetric metric)
 {
 	return metrics[metric];
 }
 
+/*
+ * What a window is called in settings.
+ */
 const char *
 loyalty_window_name(LoyaltyWindow window)
 {
@@ -115,14 +113,14 @@ loyalty_load_tiers(List *programs)
 	n = loyalty_run(&plan_tiers, NULL, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
-		LoyaltyProgram *p = program_of(programs, int_column(i, 1));
+		LoyaltyProgram *p = program_of(programs, loyalty_spi_int32(i, 1));
 		LoyaltyTier *t = palloc0(sizeof(LoyaltyTier));
 		bool		isnull;
 		Datum		points = loyalty_spi_datum(i, 7, &isnull);
 
 		if (p == NULL)
 			continue;
-		t->id = int_column(i, 2);
+		t->id = loyalty_spi_int32(i, 2);
 		t->name = loyalty_spi_text(i, 3);
 		t->threshold = loyalty_spi_numeric(i, 4);
 		t->rate = loyalty_spi_numeric(i, 5);
@@ -136,14 +134,14 @@ loyalty_load_tiers(List *programs)
 	n = loyalty_run(&plan_policies, NULL, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
-		LoyaltyProgram *p = program_of(programs, int_column(i, 1));
+		LoyaltyProgram *p = program_of(programs, loyalty_spi_int32(i, 1));
 		bool		isnull;
 
 		if (p == NULL)
 			continue;
 		p->tiering.measure = measure_columns(i, 2);
-		p->tiering.retention = int_column(i, 5);
-		p->tiering.grace_days = int_column(i, 6);
+		p->tiering.retention = loyalty_spi_int32(i, 5);
+		p->tiering.grace_days = loyalty_spi_int32(i, 6);
 		p->tiering.demotion = choice(loyalty_spi_text(i, 7), demotions, lengthof(demotions));
 		p->tiering.keeps_returned = strcmp(loyalty_spi_text(i, 8), "keep") == 0;
 		p->tiering.changed_at = DatumGetTimestampTz(loyalty_spi_datum(i, 9, &isnull));
@@ -151,8 +149,8 @@ loyalty_load_tiers(List *programs)
 	n = loyalty_run(&plan_paths, NULL, NULL);
 	for (uint64 i = 0; i < n; i++)
 	{
-		LoyaltyProgram *p = program_of(programs, int_column(i, 1));
-		LoyaltyTier *t = p == NULL ? NULL : loyalty_tier_by_id(p, int_column(i, 2));
+		LoyaltyProgram *p = program_of(programs, loyalty_spi_int32(i, 1));
+		LoyaltyTier *t = p == NULL ? NULL : loyalty_tier_by_id(p, loyalty_spi_int32(i, 2));
 		LoyaltyTierPath *path = palloc(sizeof(LoyaltyTierPath));
 
 		if (t == NULL)
@@ -202,6 +200,9 @@ loyalty_program_tier(LoyaltyProgram *program, Numeric qualifying)
 	return reached;
 }
 
+/*
+ * The tier of a programme with that number, NULL if it has none.
+ */
 LoyaltyTier *
 loyalty_tier_by_id(LoyaltyProgram *program, int32 id)
 {

@@ -112,7 +112,7 @@ COMMENT ON FUNCTION loyalty.explain(text, text) IS
 'how the points of a booked document come about, rule by rule; the last row is what is booked';
 
 CREATE FUNCTION loyalty.quote_earn(program text, customer text, amount numeric DEFAULT NULL,
-	lines jsonb DEFAULT NULL, paid_by_points numeric DEFAULT 0, at timestamptz DEFAULT NULL, rules jsonb DEFAULT NULL,
+	lines jsonb DEFAULT NULL, paid_by_points numeric DEFAULT NULL, at timestamptz DEFAULT NULL, rules jsonb DEFAULT NULL,
 	source text DEFAULT NULL, invoice jsonb DEFAULT NULL,
 	OUT step integer, OUT rule text, OUT line text, OUT calculation text, OUT points numeric)
 RETURNS SETOF record

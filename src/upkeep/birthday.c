@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -23,7 +22,6 @@
 #include "config.h"
 #include "errors.h"
 #include "source/source.h"
-#include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_set_birthday);
 PG_FUNCTION_INFO_V1(loyalty_birthdays_of);

@@ -16,7 +16,6 @@
 #include "utils/timestamp.h"
 
 #include "config.h"
-#include "errors.h"
 #include "ledger/ledger.h"
 #include "outbox/outbox.h"
 #include "upkeep/upkeep.h"
@@ -124,7 +123,6 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	int			nfound;
 	int64		last = 0;
 	int64		done = 0;
-	bool		isnull;
 
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &save);
@@ -133,11 +131,7 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	values[0] = TimestampTzGetDatum(step.as_of);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = Int64GetDatum(step.batch);
-	n = loyalty_run(&plan_due, values, NULL);
-	ids = palloc(sizeof(int64) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		ids[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
+	n = loyalty_spi_int8s(loyalty_run(&plan_due, values, NULL), &ids);
 	if (n > 0)
 	{
 		last = ids[n - 1];

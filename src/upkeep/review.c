@@ -14,7 +14,6 @@
 #include "utils/timestamp.h"
 
 #include "config.h"
-#include "errors.h"
 #include "ledger/ledger.h"
 #include "upkeep/upkeep.h"
 
@@ -22,6 +21,9 @@ PG_FUNCTION_INFO_V1(loyalty_apply_tiers);
 PG_FUNCTION_INFO_V1(loyalty_review_tiers);
 PG_FUNCTION_INFO_V1(loyalty_write_tier);
 PG_FUNCTION_INFO_V1(loyalty_end_tier_override);
+
+/* members whose rows are in memory at a time when settings change */
+#define APPLY_BATCH 1000
 
 #define REACHED \
 	"(SELECT t.tier_id FROM loyalty.tier t WHERE t.program_id = $1 AND t.threshold <= m.qualifying" \
@@ -50,8 +52,8 @@ static LoyaltyPlan plan_apply = {
 
 static LoyaltyPlan plan_of_program = {
 	.sql = "SELECT m.member_id FROM loyalty.member m WHERE m.program_id = $1 AND (m.tier_at IS NOT NULL OR $2)"
-	" ORDER BY m.member_id",
-	.nparams = 2, .types = {INT4OID, BOOLOID}
+	" AND m.member_id > $3 ORDER BY m.member_id LIMIT $4",
+	.nparams = 4, .types = {INT4OID, BOOLOID, INT8OID, INT8OID}
 };
 
 /* the day is over everywhere: who is not due in his programme's zone yet is reviewed in vain */
@@ -66,19 +68,6 @@ static LoyaltyPlan plan_end_override = {
 	" WHERE member_id = $1 AND ($2 IS NULL OR key = $2) AND ended_at IS NULL",
 	.nparams = 3, .types = {INT8OID, TEXTOID, TIMESTAMPTZOID}
 };
-
-/* numbers in the first column of what was just read */
-static int
-numbers(uint64 n, int64 **ids)
-{
-	bool		isnull;
-
-	*ids = palloc(sizeof(int64) * (n + 1));
-	for (uint64 i = 0; i < n; i++)
-		(*ids)[i] = DatumGetInt64(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	return n;
-}
 
 /*
  * Write down the tiers of members, all of them locked.  changed (not NULL)
@@ -123,10 +112,14 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 	LoyaltyProgram *program;
 	LoyaltyMember *members;
 	TimestampTz now = GetCurrentTimestamp();
-	Datum		values[2];
+	Datum		values[4];
 	int64	   *ids;
 	int			n;
+	int			nfound;
+	int64		last = 0;
 	int64		changed = 0;
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "loyalty members", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
 
 	loyalty_config_pin();
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
@@ -136,17 +129,27 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 	if (program->tiering.is_plain)
 	{
 		(void) loyalty_run(&plan_lock_changed, values, NULL);
+		SPI_freetuptable(SPI_tuptable);
 		values[1] = TimestampTzGetDatum(now);
 		(void) loyalty_write(&plan_note_changed, values, NULL);
 		changed = loyalty_write(&plan_apply, values, NULL);
 	}
 	values[1] = BoolGetDatum(!program->tiering.is_plain);
-	n = numbers(loyalty_run(&plan_of_program, values, NULL), &ids);
-	if (n > 0)
+	old = MemoryContextSwitchTo(work);
+	do
 	{
-		members = loyalty_lock_members(ids, NULL, n, false, &n);
-		(void) settle(members, n, now, now, &changed);
-	}
+		values[2] = Int64GetDatum(last);
+		values[3] = Int64GetDatum(APPLY_BATCH);
+		n = loyalty_spi_int8s(loyalty_run(&plan_of_program, values, NULL), &ids);
+		if (n == 0)
+			break;
+		last = ids[n - 1];
+		members = loyalty_lock_members(ids, NULL, n, false, &nfound);
+		(void) settle(members, nfound, now, now, &changed);
+		MemoryContextReset(work);
+	} while (n == APPLY_BATCH);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(work);
 	SPI_finish();
 	loyalty_resume(&save);
 	loyalty_config_unpin();
@@ -177,7 +180,7 @@ loyalty_review_tiers(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(step.after);
 	values[2] = TimestampTzGetDatum(step.as_of);
 	values[3] = Int32GetDatum(step.batch);
-	n = numbers(loyalty_run(&plan_due, values, NULL), &ids);
+	n = loyalty_spi_int8s(loyalty_run(&plan_due, values, NULL), &ids);
 	if (n > 0)
 	{
 		last = ids[n - 1];
