@@ -65,13 +65,17 @@ loyalty_forget_locks(void)
 }
 
 /*
- * Something that others may wait for while they hold a member was locked:
- * from now on members are locked only where they are free.
+ * Something is locked that others may wait for while they hold a member: from
+ * now on members are locked only where they are free.  Returns whether this is
+ * the first such thing, so that it can be waited for.
  */
-void
+bool
 loyalty_lock_no_further_members(void)
 {
+	bool		first = highest_locked != PG_INT64_MAX;
+
 	highest_locked = PG_INT64_MAX;
+	return first;
 }
 
 static int

@@ -327,7 +327,7 @@ lock_row(KeyWalk *w, ItemPointerData tid, bool nowait)
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 	switch (table_tuple_lock(w->rel, &tid, w->snapshot, w->slot, GetCurrentCommandId(false),
-							 LockTupleNoKeyExclusive, nowait ? LockWaitError : LockWaitBlock,
+							 LockTupleNoKeyExclusive, nowait ? LockWaitSkip : LockWaitBlock,
 							 flags, &failure))
 	{
 		case TM_Ok:
@@ -338,6 +338,13 @@ lock_row(KeyWalk *w, ItemPointerData tid, bool nowait)
 				ereport(ERROR,
 						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						 errmsg("could not serialize access due to concurrent update")));
+			return false;
+		case TM_WouldBlock:
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("a member is locked by another transaction"),
+					 errdetail("This transaction has locked others before, and waiting out of order could deadlock."),
+					 errhint("Try again; calls for several customers are best made in transactions of their own.")));
 			return false;
 		default:
 			elog(ERROR, "could not lock a row of \"%s\"", RelationGetRelationName(w->rel));

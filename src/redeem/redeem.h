@@ -65,7 +65,7 @@ extern Datum loyalty_call_result(LoyaltyCall *c, FunctionCallInfo fcinfo);
 extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
 
 /* quote.c */
-extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy);
+extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyProgram *program);
 extern Points loyalty_quote(LoyaltyProgram *program, LoyaltyMember *member, Points available, LoyaltyOrder *order,
 							TimestampTz at, Numeric *value, const char **limited_by);
 extern Numeric loyalty_share_of(LoyaltyProgram *program, Numeric value, Points points, Points all);

@@ -161,3 +161,18 @@ RETURNS record
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_close_holds';
 COMMENT ON FUNCTION loyalty.close_holds(timestamptz, bigint, integer) IS
 'step of upkeep(): notes for members after that number that holds have expired, which counts already; returns the last member (NULL: none left) and the number of holds';
+
+CREATE FUNCTION loyalty.members_of(account bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE a (id) AS (
+		SELECT account WHERE account IS NOT NULL
+		UNION
+		SELECT o.other_member_id FROM a CROSS JOIN LATERAL
+			(SELECT x.other_member_id FROM loyalty.operation x
+			WHERE x.member_id = a.id AND x.key >= 'merge:' AND x.key < 'merge;'
+				AND x.key = 'merge:' || x.other_member_id::text OFFSET 0) o)
+	SELECT a.id FROM a
+$$;
+COMMENT ON FUNCTION loyalty.members_of(bigint) IS
+'internal: a member and all who were merged into him';

@@ -52,8 +52,9 @@ BEGIN
 		loyalty.cancel_reward(text, text, text, timestamptz),
 		loyalty.voucher_code(text),
 		loyalty.show_code(text),
-		loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz),
-		loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz),
+		loyalty.quote_reward(text, text, numeric, jsonb, integer),
+		loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz, jsonb),
+		loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz, jsonb),
 		loyalty.capture_voucher(text, text, text, text, timestamptz),
 		loyalty.release_voucher(text, text, text, timestamptz),
 		loyalty.vouchers(text, text, integer, timestamptz),
@@ -87,7 +88,7 @@ BEGIN
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
 		FROM loyalty_admin;
-	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
+	REVOKE EXECUTE ON FUNCTION loyalty.may_wait(), loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
