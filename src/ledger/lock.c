@@ -302,7 +302,7 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 			if (entry == NULL)
 			{
 				ids[n++] = id;
-				/* a number with salt belongs to a collision: make its row here */
+				/* a number with salt belongs to a collision, or to who left a household: make its row here */
 				if (salt > 0 && may_enrol(doc))
 					loyalty_enrol_members(&program, &id, &doc->facts->customer, &doc->facts->date, 1);
 				break;
@@ -310,7 +310,8 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 			if (entry->member == NULL)
 				break;			/* no member */
 			if (entry->member->program->id == program->id &&
-				strcmp(entry->member->customer, doc->facts->customer) == 0)
+				strcmp(entry->member->customer, doc->facts->customer) == 0 &&
+				(entry->member->left_at == 0 || doc->facts->at < entry->member->left_at))
 			{
 				if (!program->explicit_enrolment || doc->facts->date >= entry->member->joined_on)
 					doc->member_id = id;

@@ -73,6 +73,7 @@ extern void loyalty_check_available(LoyaltyCall *c, Points points);
 extern Numeric loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order);
 
 /* adjust.c */
+extern void loyalty_call_record_other(LoyaltyCall *c, Points points);
 extern void loyalty_check_clerk(LoyaltyCall *c, Points points);
 extern void loyalty_check_reason(const char *reason);
 

@@ -153,7 +153,14 @@ CREATE FUNCTION loyalty.merge_customers(program text, customer text, into_custom
 RETURNS record
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_merge_customers';
 COMMENT ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz) IS
-'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer for good; both names then answer with the one balance (a household, too)';
+'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer; both names then answer with the one balance.  For good, or as a household that the customer leaves with leave_household(); to merge again gives the same answer';
+
+CREATE FUNCTION loyalty.leave_household(program text, customer text, key text, at timestamptz DEFAULT NULL,
+	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_leave_household';
+COMMENT ON FUNCTION loyalty.leave_household(text, text, text, timestamptz) IS
+'lets a customer who shares the balance of another (merge_customers()) begin an account of his own: his documents dated from then on are his; points, history and qualifying amount of the time before stay with the household, and so do later changes of documents of that time.  Answers with his own figures';
 
 CREATE FUNCTION loyalty.close_holds(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
 	OUT last bigint, OUT done bigint)
