@@ -342,7 +342,8 @@ BEGIN
 					WHEN 'dates' THEN format('It can be redeemed from %s to %s.', r.valid_from, r.valid_to)
 					WHEN 'tier' THEN 'The member''s tier is too low.'
 					WHEN 'condition' THEN format('It is for members for whom this holds: %s', r.condition)
-					WHEN 'times' THEN format('It can be redeemed %s times per %s.', r.times, r.times_period)
+					WHEN 'times' THEN format(CASE r.times_period WHEN 'ever' THEN 'It can be redeemed %s times.'
+						ELSE 'It can be redeemed %s times per %s.' END, r.times, r.times_period)
 					WHEN 'stock' THEN format('%s units are left.', v_limit.units)
 					WHEN 'budget' THEN 'Its budget is used up.'
 					ELSE format('%s units at once are the most.', v_limit.units) END,
