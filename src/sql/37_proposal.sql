@@ -18,8 +18,8 @@ BEGIN
 				HINT = 'A rule is an object with the parameters of loyalty.set_rule(): {"name": "double", "kind": "multiplier", "factor": 2}.';
 	END IF;
 	IF jsonb_typeof(rules) = 'object' THEN
-		PERFORM loyalty.end_rule(program, x.name) FROM loyalty.rule x
-			WHERE x.program_id = loyalty.program_id(program) AND x.is_current;
+		PERFORM loyalty.end_rule(program, x.name) FROM (SELECT DISTINCT u.name FROM loyalty.rule u
+			WHERE u.program_id = loyalty.program_id(program) AND u.is_current) x;
 	END IF;
 	FOR v_item IN SELECT * FROM jsonb_array_elements(v_rules) LOOP
 		IF jsonb_typeof(v_item) <> 'object' THEN

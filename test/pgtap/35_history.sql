@@ -148,6 +148,25 @@ SELECT loyalty.enrol('hi', 'j', '2024-01-31') \gset
 INSERT INTO shop.invoice (id, customer, at, total) VALUES (1, 'j', '2024-02-29 12:00+00', 1);
 SELECT is(shop.booked('join', '1'), 50::numeric, 'an anniversary can be found from joined_on');
 
+-- a new version is for new sales; those of before are asked by the one of their time
+SELECT shop.rule('member.purchase_count = 0') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (4, 'l', '2024-01-01', 100), (5, 'l', '2024-01-02', 100);
+SELECT loyalty.set_rule('hi', 'bonus', 70, kind => 'bonus', condition => 'member.purchase_count = 0 AND document.amount > 0') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (6, 'l', '2024-01-03', 100);
+SELECT is(shop.row_of('l', 'join'), '51 1 1', 'the first, as it was when it was written');
+UPDATE shop.invoice SET cancelled = true WHERE id = 4;
+SELECT is(shop.row_of('l', 'join'), '51 1', 'the second becomes the first, by the version that it was written under');
+UPDATE shop.invoice SET cancelled = true WHERE id = 5;
+SELECT is(shop.row_of('l', 'join'), '71', 'and the third by its own');
+UPDATE shop.invoice SET cancelled = false WHERE id IN (4, 5);
+SELECT is(shop.row_of('l', 'join'), '51 1 1', 'and back');
+-- one that does not ask takes its place
+SELECT loyalty.set_rule('hi', 'bonus', 9, kind => 'bonus') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (7, 'l', '2024-01-04', 100);
+UPDATE shop.invoice SET cancelled = true WHERE id = 4;
+SELECT is(shop.row_of('l', 'join'), '51 1 10', 'a version that does not ask for purchases changes nothing of before');
+UPDATE shop.invoice SET cancelled = false WHERE id = 4;
+
 -- a version that comes later is not asked about sales of before
 SELECT shop.rule('member.purchase_count = 0') \gset
 INSERT INTO shop.invoice (id, customer, at, total) VALUES (2, 'k', '2024-01-01', 100), (3, 'k', '2024-01-02', 100);

@@ -25,7 +25,7 @@ $| = 1;
 my $seed = $ENV{SEED} || 20240229;
 my $histories = $ENV{RULE_HISTORIES} || 210;
 my @numbers = $ENV{ONLY} ? ($ENV{ONLY}) : (1 .. $histories);
-my @worlds = qw(m x p h c h c m k b);
+my @worlds = qw(m x p h c h c r m k b);
 my $dir = tempdir(CLEANUP => 1);
 my ($passed, $failed) = (0, 0);
 my $S;					# what the tables hold: documents by key, counters
