@@ -181,6 +181,7 @@ extern bool loyalty_lock_customers(LoyaltyBatch *batch);
 extern bool loyalty_all_locked(LoyaltyBatch *batch, int64 *ids, int n);
 extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc);
 extern void loyalty_lock_if_in_order(int64 member_id);
+extern int	loyalty_compare_int8(const void *a, const void *b);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern void loyalty_lock_no_further_members(void);
 extern int64 loyalty_last_locked(void);

@@ -324,7 +324,7 @@ foreach my $n (@numbers)
 my ($rc, $out, $err) = psql($sql);
 # nothing may fail the ERP, or park
 result($err eq '', 'a statement failed or warned', (split(/\n/, $err))[ 0 .. min(20, ($err =~ tr/\n//) - 1) ]);
-my @played = grep { my $w = $_; grep { $of{$_}{w} eq $w } @numbers } qw(m x p h c k b);
+my @played = grep { my $w = $_; grep { $of{$_}{w} eq $w } @numbers } qw(m x p h c r k b);
 foreach my $w (@played)
 {
 	($rc, $out, $err) = psql("SET client_min_messages = warning;\n\\o /dev/null\nCALL loyalty.upkeep();\n" . copy_rows($w, 'd') . copy_rows($w, 'e'));
