@@ -166,6 +166,7 @@ typedef struct LoyaltyDifference
 	char	   *customer;
 	Points		booked;
 	Points		due;
+	bool		of_growth;		/* these are no points */
 	const char *problem;
 } LoyaltyDifference;
 
