@@ -225,7 +225,7 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 	LoyaltyClaim claim = {0};
 	LoyaltyRuleBook *book = source != NULL ? loyalty_source_book(source) :
 		loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid);
-	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures, NULL};
+	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures, 0, NULL};
 	List	   *matches;
 	ListCell   *lc;
 
@@ -235,6 +235,7 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 	if (member != NULL)
 	{
 		q.joined_on = member->joined_on;
+		q.member_id = member->id;
 		if (program->keeps_history)
 			figures = loyalty_history_figures(&batch, member, part);
 	}
