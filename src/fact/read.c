@@ -81,7 +81,8 @@ loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *
 	if (nulls[FACT_AT])
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("document \"%s\" of source \"%s\" is posted but has no date", key, source->name)));
+				 errmsg("document \"%s\" of source \"%s\" is posted but has no date", key, source->name),
+				 errhint("Give the document a date, or map \"doc_date\" to an expression that always has one.")));
 
 	facts = palloc0(sizeof(LoyaltyFacts));
 	facts->at = DatumGetTimestampTz(values[FACT_AT]);
@@ -126,12 +127,14 @@ loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_FACT),
 					 errmsg("no rate from %s to %s for document \"%s\" of source \"%s\"",
-							currency, program->currency, key, source->name)));
+							currency, program->currency, key, source->name),
+					 errhint("Map \"rate\" to an expression that has it on the day of the document.")));
 	}
 	if (rate != NULL && loyalty_num_sign(rate) <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("rate of document \"%s\" of source \"%s\" is not above 0", key, source->name)));
+				 errmsg("rate of document \"%s\" of source \"%s\" is not above 0", key, source->name),
+				 errhint("Correct the rate, or what \"rate\" is mapped to.")));
 	facts->factor = rate == NULL ? sign : sign == NULL ? rate : loyalty_num_mul(sign, rate);
 
 	amount = numeric_value(values[FACT_AMOUNT], nulls[FACT_AMOUNT], "amount");
@@ -286,7 +289,8 @@ query_headers(LoyaltySource *source, LoyaltyDocument **docs, int n)
 		if (doc->facts != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_CARDINALITY_VIOLATION),
-					 errmsg("key \"%s\" of source \"%s\" is not unique", key, source->name)));
+					 errmsg("key \"%s\" of source \"%s\" is not unique", key, source->name),
+					 errhint("Map \"key\" to what tells every document from the others.")));
 		doc->facts = loyalty_make_facts(source, key, values, nulls);
 		/* not posted, as far as we see; who posts it meets us at this lock */
 		if (doc->facts == NULL && doc->line_only)
