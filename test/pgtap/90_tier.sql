@@ -177,6 +177,8 @@ SELECT is((SELECT count(*) FROM loyalty.voucher v WHERE v.program_id = loyalty.p
 SELECT is((SELECT discount || ' ' || benefits FROM loyalty.member_tier WHERE program = 'gi'), '5.00 {"lounge": true}', 'benefits can be read');
 SELECT shop.sell('gi', 603, 'b', '2024-01-01', 10) \gset
 SELECT loyalty.override_tier('gi', 'b', 'Silver', '2999-01-01', 'a friend') \gset
+SELECT is((SELECT string_agg(concat_ws(' ', o.points, o.balance, o.available), '; ') FROM loyalty.operation o WHERE o.key LIKE 'gift:%' AND o.member_id = loyalty.member_id('gi', 'a')),
+	'500.00 700.00 700.00', 'a gift''s record tells the balance with it');
 SELECT is((SELECT balance FROM shop.member WHERE member_id = loyalty.member_id('gi', 'b')), 10.00, 'an override brings no gift');
 SELECT loyalty.set_tier_policy('gi', time_window => 'calendar_year') \gset
 SELECT shop.sell('gi', 604, 'c', date_trunc('year', now()) - interval '1 month', 100), shop.sell('gi', 605, 'c', date_trunc('year', now()) + interval '1 hour', 100) \gset
@@ -192,6 +194,16 @@ SELECT is((SELECT string_agg(concat_ws(' ', metric, time_window, months, figure,
 SELECT is((SELECT string_agg(concat_ws(' ', next_tier, metric, figure, threshold, missing), '; ') FROM loyalty.tier_progress('ro', 'a', '2024-09-01') WHERE purpose = 'next'),
 	'Gold amount 100 200 100', 'to the next tier');
 SELECT is((SELECT count(*) FROM loyalty.tier_progress('ro', 'nobody')), 0::bigint, 'nobody has no progress');
+-- below the lowest tier of a programme whose lowest tier has a threshold
+SELECT loyalty.create_program('steep', 'UTC') \gset
+SELECT loyalty.set_rule('steep', 'base', 1, 1) \gset
+SELECT loyalty.set_tier('steep', 'silver', 100) \gset
+SELECT loyalty.set_tier_policy('steep', 'amount', 'rolling', 12) \gset
+CREATE TABLE shop.steep (LIKE shop.invoice INCLUDING ALL);
+SELECT loyalty.attach('steep', 'steep', 'shop.steep', 'r.id', 'r.customer', 'r.at', amount => 'r.total', evaluate => 'statement') \gset
+INSERT INTO shop.steep (id, customer, total, at) VALUES (1, 's', -100, '2024-01-10 12:00+00'), (2, 's', 150, '2024-12-01 12:00+00');
+SELECT is((SELECT string_agg(concat_ws(' ', tier, next_tier, purpose, trim_scale(figure), trim_scale(missing)), '; ') FROM loyalty.tier_progress('steep', 's', '2024-12-05')),
+	'silver next 50 50', 'who is below the lowest tier is told what it takes');
 -- a quote earns at the tier of its day
 SELECT is((SELECT points FROM loyalty.quote_earn('earned', 'g', 10, at => '2024-02-01') ORDER BY step DESC LIMIT 1), 30::numeric, 'a quote at the tier of its day');
 SELECT is((SELECT points FROM loyalty.quote_earn('earned', 'g', 10, at => '2025-06-01') ORDER BY step DESC LIMIT 1), 10::numeric, 'and of another');

@@ -87,6 +87,7 @@ SELECT results_eq($$SELECT rule_points, control_rule_points, points_cost, campai
 SELECT is(loyalty.rule_points(source_id, '5', ARRAY(SELECT rule_id FROM loyalty.rule r WHERE r.program_id = s.program_id AND r.name = ANY (n)), d), p, 'points of ' || n::text)
 	FROM loyalty.source s CROSS JOIN (VALUES ('{promo}'::text[], '2024-07-05'::date, 15::numeric(18,2)), ('{promo}', '2024-07-04', 20), ('{base}', '2024-07-05', 30), ('{base,promo}', '2024-07-05', 30),
 		('{}', '2024-07-05', 0)) x (n, d, p) WHERE s.name = 'club';
+SELECT is(loyalty.rule_points(999999, 'x', ARRAY[1], '2024-03-01'), 0.00, 'no points of a source that is not there');
 SELECT is(loyalty.rule_points(source_id, 'nope', '{1}', '2024-07-05'), 0::numeric(18,2), 'an unknown document has none') FROM loyalty.source WHERE name = 'club';
 SELECT shop.clean();
 
