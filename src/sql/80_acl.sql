@@ -103,6 +103,7 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
 		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
+	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation TO loyalty_bi;
 	GRANT SELECT (member_id, lot_seq, n, kind, expires_on, points, changed_at) ON loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();
 END

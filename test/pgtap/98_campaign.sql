@@ -198,6 +198,7 @@ SET LOCAL ROLE loyalty_manager;
 SELECT lives_ok($$SELECT loyalty.create_campaign('club', 'mine', current_date, current_date + 9, 10)$$, 'a manager makes campaigns');
 SELECT lives_ok($$SELECT loyalty.target_campaign('club', 'mine', everybody => true), loyalty.set_campaign('club', 'mine', cost => 1), loyalty.end_campaign('club', 'mine')$$, 'and runs them');
 SELECT lives_ok($$SELECT * FROM loyalty.export_campaign('club', 'june')$$, 'and addresses their members');
+SELECT lives_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Silver')$$, 'or those of a tier');
 RESET ROLE;
 
 SELECT * FROM finish();
