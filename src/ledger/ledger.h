@@ -54,6 +54,7 @@ typedef struct LoyaltyPart
 	int64		last_seq;		/* 0 for none */
 	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
 	Points		growth;			/* that it gives, in hundredths */
+	bool		is_opening;		/* it was there before the programme, and never earns */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
