@@ -156,6 +156,7 @@ typedef struct LoyaltyOutcome
 	int64		parked;
 	MemoryContext context;		/* for the differences */
 	bool		unattended;		/* park whatever on_error says: nobody is there to be told */
+	bool		dry;			/* it will be undone: park nothing */
 	bool		collect;		/* keep differences below */
 	List	   *differences;	/* of LoyaltyDifference * */
 } LoyaltyOutcome;
@@ -165,6 +166,7 @@ typedef struct LoyaltyDifference
 	LoyaltySource *source;
 	char	   *key;
 	char	   *customer;
+	bool		unknown;		/* the next two are */
 	Points		booked;
 	Points		due;
 	const char *problem;
