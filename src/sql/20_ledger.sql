@@ -84,6 +84,7 @@ CREATE TABLE loyalty.document (
 	booked_at       timestamptz NOT NULL,
 	usable_from     date,
 	growth          numeric(18,2) NOT NULL DEFAULT 0,
+	is_opening      boolean,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
 CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
@@ -119,6 +120,7 @@ COMMENT ON COLUMN loyalty.document.raw IS 'exact points before rounding, as {num
 COMMENT ON COLUMN loyalty.document.last_seq IS 'newest entry of the document; entry.prev_seq leads to the earlier ones';
 COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
 COMMENT ON COLUMN loyalty.document.usable_from IS 'day from which its points can be spent; infinity: not known yet; NULL: at once';
+COMMENT ON COLUMN loyalty.document.is_opening IS 'true: it was there before the programme began (backfill in mode opening) and never earns, whatever becomes of it';
 COMMENT ON COLUMN loyalty.document.growth IS 'growth that rules on growth give for it, for tiers; a return takes back what its goods gave';
 
 CREATE TABLE loyalty.entry (
