@@ -444,7 +444,8 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOYALTY_FACT),
 			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
-					doc->key, doc->source->name)));
+					doc->key, doc->source->name),
+			 errhint("Correct what one of them is a return of.")));
 	return NULL;				/* keep compiler quiet */
 }
 

@@ -189,11 +189,11 @@ compare_document_rows(const void *a, const void *b)
 {
 	const Row  *x = a;
 	const Row  *y = b;
-	text	   *tx = DatumGetTextPP(x->values[1]);
-	text	   *ty = DatumGetTextPP(y->values[1]);
-	int			lx = VARSIZE_ANY_EXHDR(tx);
-	int			ly = VARSIZE_ANY_EXHDR(ty);
-	int			c = memcmp(VARDATA_ANY(tx), VARDATA_ANY(ty), Min(lx, ly));
+	text	   *tx = (text *) DatumGetPointer(x->values[1]);	/* as we made it: plain */
+	text	   *ty = (text *) DatumGetPointer(y->values[1]);
+	int			lx = VARSIZE(tx) - VARHDRSZ;
+	int			ly = VARSIZE(ty) - VARHDRSZ;
+	int			c = memcmp(VARDATA(tx), VARDATA(ty), Min(lx, ly));
 
 	return c != 0 ? c : lx - ly;
 }
@@ -205,8 +205,10 @@ write_direct(RowBuffer *b, Relation rel)
 	CommandId	cid = GetCurrentCommandId(true);
 	int			nslots = Min(b->nrows, BATCH_ROWS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));	/* not counted by every slot */
+	TupleDesc	desc = RelationGetDescr(rel);
 
+	if (nslots > 1)
+		desc = CreateTupleDescCopy(desc);	/* not counted by every slot */
 	if (b == &buffers[TABLE_DOCUMENT])
 		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 	open_direct(&w, rel);

@@ -218,10 +218,10 @@ COMMENT ON TABLE loyalty.lot_change IS 'lots whose day of expiry was changed aft
 COMMENT ON COLUMN loyalty.lot_change.member_id IS 'member';
 COMMENT ON COLUMN loyalty.lot_change.lot_seq IS 'lot';
 COMMENT ON COLUMN loyalty.lot_change.n IS 'number of the change, from 1';
-COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
+COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff, or with a tier), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
 COMMENT ON COLUMN loyalty.lot_change.expires_on IS 'last day on which the points are valid since then';
 COMMENT ON COLUMN loyalty.lot_change.points IS 'reinstate: points that were given anew in another lot';
-COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; NULL for lapse and revive';
+COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; tier:name where a tier extended points; NULL for lapse and revive';
 COMMENT ON COLUMN loyalty.lot_change.changed_at IS 'when it was changed';
 
 CREATE TABLE loyalty.allocation (

@@ -75,7 +75,8 @@ BEGIN
 			USING ERRCODE = 'LY001', HINT = 'loyalty.status() lists the sources.';
 	END IF;
 	IF v_source.header = 'loyalty.event'::regclass THEN
-		RAISE EXCEPTION 'source "%" has events, which are always a member''s', source USING ERRCODE = '22023';
+		RAISE EXCEPTION 'source "%" has events, which are always a member''s', source
+			USING ERRCODE = '22023', HINT = 'Name a source of documents; loyalty.status() lists the sources.';
 	END IF;
 	IF reread_days NOT BETWEEN 1 AND 36600 THEN
 		RAISE EXCEPTION 'invalid value for reread_days: %', reread_days USING ERRCODE = '22023',
@@ -141,7 +142,7 @@ BEGIN
 			USING ERRCODE = 'LY003', HINT = 'loyalty.set_non_members() says that they are.';
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	FOR v_source IN
 		SELECT s.source_id, s.program_id, s.name FROM loyalty.non_member_source t JOIN loyalty.source s USING (source_id)

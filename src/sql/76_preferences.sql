@@ -238,7 +238,7 @@ BEGIN
 		PERFORM loyalty.program_id(v_name);
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
 	FOR v_program IN

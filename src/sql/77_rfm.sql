@@ -33,7 +33,7 @@ BEGIN
 	PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
 	PERFORM loyalty.segment_model(model);
 	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
 	END IF;
 	FOR v_bounds IN SELECT x.b FROM (VALUES (recency_bounds), (frequency_bounds), (monetary_bounds)) x (b) WHERE x.b IS NOT NULL LOOP
 		IF cardinality(v_bounds) <> 4 OR array_position(v_bounds, NULL) IS NOT NULL
@@ -44,7 +44,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF method = 'fixed' AND (recency_bounds IS NULL OR frequency_bounds IS NULL OR monetary_bounds IS NULL) THEN
-		RAISE EXCEPTION 'method fixed needs recency_bounds, frequency_bounds and monetary_bounds' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'method fixed needs recency_bounds, frequency_bounds and monetary_bounds'
+			USING ERRCODE = '22023', HINT = 'Each is four numbers in ascending order.';
 	END IF;
 	INSERT INTO loyalty.rfm_setting AS s
 		VALUES (v_program, method, window_days, model, language, recency_bounds, frequency_bounds, monetary_bounds)
@@ -245,7 +246,7 @@ DECLARE
 	v_as_of date;
 BEGIN
 	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
 	END IF;
 	IF method IS NOT NULL THEN
 		PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
@@ -254,7 +255,7 @@ BEGIN
 		PERFORM loyalty.program_id(program);
 	END IF;
 	IF NOT isfinite(as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	FOR v_program IN
 		SELECT p.program_id, p.name, s.method, s.window_days, s.recency_bounds
@@ -400,7 +401,7 @@ BEGIN
 		PERFORM loyalty.program_id(v_name);
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	-- sorting and hashing take what the server allows for its own upkeep
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);

@@ -18,9 +18,8 @@ BEGIN
 		RAISE EXCEPTION 'programme "%" has no segment "%"', program, segment
 			USING ERRCODE = 'LY001', HINT = 'loyalty.segment_summary lists the segments.';
 	END IF;
-	IF tier IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.tier t WHERE t.program_id = v_program AND t.name = $3) THEN
-		RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier
-			USING ERRCODE = 'LY001', HINT = 'loyalty.tier lists the tiers.';
+	IF tier IS NOT NULL THEN
+		PERFORM loyalty.tier_id(program, tier);
 	END IF;
 	IF group_name IS NOT NULL THEN
 		PERFORM loyalty.check_choice('group_name', group_name, ARRAY['loyal_core', 'high_potential', 'to_reactivate',

@@ -28,7 +28,7 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
 		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
-		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text),
+		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text), loyalty.tier_id(text, text),
 		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer), loyalty.check_analytics(),
 		loyalty.refresh_non_members(text, date, date), loyalty.campaign_id(text, text),
 		loyalty.create_campaign(text, text, date, date, numeric, text[], numeric, numeric, numeric, text, text, text),

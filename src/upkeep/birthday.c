@@ -200,7 +200,8 @@ loyalty_birthdays_of(PG_FUNCTION_ARGS)
 	if (loyalty_run(&plan_get, &value, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
-				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0))));
+				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0)),
+				 errhint("Say it with loyalty.set_birthday().")));
 	source = customers_source(loyalty_program_by_id(PG_GETARG_INT32(0)),
 							  DatumGetObjectId(loyalty_spi_datum(0, 1, &isnull)), loyalty_spi_text(0, 2),
 							  loyalty_spi_text(0, 3), loyalty_spi_text(0, 4));

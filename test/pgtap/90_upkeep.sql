@@ -121,6 +121,8 @@ CALL loyalty.upkeep();
 SELECT is(shop.run(), 'finished | settle 1 | 0 failures', 'a session that is serializable');
 RESET default_transaction_isolation;
 
+SELECT throws_ok($$CALL loyalty.upkeep(steps => '{}')$$, '22023', 'a run of upkeep needs a step', 'no steps are no run');
+
 -- runs are forgotten
 SELECT isnt((SELECT count(*) FROM loyalty.upkeep_run), 1::bigint, 'runs are kept');
 UPDATE loyalty.upkeep_run SET updated_at = now() - interval '8 days';

@@ -25,6 +25,7 @@ SELECT throws_ok(format('SELECT loyalty.create_campaign(%s)', a), s, NULL, 'refu
 	($$'club', 'x', '2024-06-10', '2024-06-19', 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', 0.001$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', rules => '{base,nope}'$$, 'LY001'), ($$'club', 'x', '2024-06-10', '2024-06-19', cost => -1$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', margin => 1.01$$, '22023'),
+	($$'club', 'x', '2024-06-10', '2024-06-19', cost => 9999999999999999.995$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 1e14$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', seed => ''$$, '22023')) x (a, s);
 SELECT is((SELECT count(*) FROM loyalty.campaign WHERE name = 'x'), 0::bigint, 'nothing half done');
 
@@ -52,8 +53,8 @@ SELECT is((SELECT string_agg(customer, ' ') FROM loyalty.export_campaign('club',
 SELECT throws_ok($$SELECT * FROM loyalty.export_campaign('club', 'june', 'nope')$$, '22023', NULL, 'there are two groups');
 SELECT results_eq($$SELECT customer, counts_from, targeted_at FROM loyalty.campaign_member JOIN shop.member USING (member_id) WHERE customer IN ('a', 'c') ORDER BY 1$$,
 	$$VALUES ('a', '2024-06-10'::date, '2024-06-01'::timestamptz), ('c', '2024-06-10', '2024-06-05')$$, 'days count from the start on');
-SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, NULL, NULL, 'nobody moves to another group');
-SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, NULL, NULL, 'or out');
+SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, 'LY004', NULL, 'nobody moves to another group');
+SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, 'LY004', NULL, 'or out');
 
 -- a buys on the first day, before and after; b on the last, and half a quarter comes back in July;
 -- all of c's comes back; d returns something unknown; e buys, f does not; g is in no group
@@ -86,6 +87,7 @@ SELECT results_eq($$SELECT rule_points, control_rule_points, points_cost, campai
 SELECT is(loyalty.rule_points(source_id, '5', ARRAY(SELECT rule_id FROM loyalty.rule r WHERE r.program_id = s.program_id AND r.name = ANY (n)), d), p, 'points of ' || n::text)
 	FROM loyalty.source s CROSS JOIN (VALUES ('{promo}'::text[], '2024-07-05'::date, 15::numeric(18,2)), ('{promo}', '2024-07-04', 20), ('{base}', '2024-07-05', 30), ('{base,promo}', '2024-07-05', 30),
 		('{}', '2024-07-05', 0)) x (n, d, p) WHERE s.name = 'club';
+SELECT is(loyalty.rule_points(999999, 'x', ARRAY[1], '2024-03-01'), 0.00, 'no points of a source that is not there');
 SELECT is(loyalty.rule_points(source_id, 'nope', '{1}', '2024-07-05'), 0::numeric(18,2), 'an unknown document has none') FROM loyalty.source WHERE name = 'club';
 SELECT shop.clean();
 
@@ -196,6 +198,7 @@ SET LOCAL ROLE loyalty_manager;
 SELECT lives_ok($$SELECT loyalty.create_campaign('club', 'mine', current_date, current_date + 9, 10)$$, 'a manager makes campaigns');
 SELECT lives_ok($$SELECT loyalty.target_campaign('club', 'mine', everybody => true), loyalty.set_campaign('club', 'mine', cost => 1), loyalty.end_campaign('club', 'mine')$$, 'and runs them');
 SELECT lives_ok($$SELECT * FROM loyalty.export_campaign('club', 'june')$$, 'and addresses their members');
+SELECT lives_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Silver')$$, 'or those of a tier');
 RESET ROLE;
 
 SELECT * FROM finish();

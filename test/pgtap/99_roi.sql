@@ -78,7 +78,8 @@ SELECT loyalty.refresh_details('club', '2024-07-05', rebuild => true) \gset
 SELECT throws_ok(format('SELECT * FROM loyalty.program_roi(%s)', a), s, NULL, 'refused: ' || a) FROM (VALUES
 	($$'nope', '2024-06-11', '2024-06-20'$$, 'LY001'), ($$'club', '2024-06-11', '2024-06-10'$$, '22023'), ($$'club', NULL, '2024-06-10'$$, '22023'),
 	($$'club', '2024-06-11', 'infinity'$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', 'nope'$$, 'LY001'),
-	($$'club', '2024-06-11', '2024-06-20', margin => 2$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', cost => 'NaN'$$, '22023')) x (a, s);
+	($$'club', '2024-06-11', '2024-06-20', margin => 2$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', cost => 'NaN'$$, '22023'),
+	($$'club', '2024-06-11', '2024-06-20', cost => 1e16$$, '22023')) x (a, s);
 SELECT results_eq($$SELECT comparison, members, others, member_mean, difference, difference_se, is_small, roi FROM loyalty.program_roi('numbers', '2024-06-11', '2024-06-20')$$,
 	$$VALUES ('members_against_others', 0::bigint, 0::bigint, NULL::numeric(18,2), NULL::numeric(18,2), NULL::numeric(18,4), true, NULL::numeric(18,4)),
 		('before_against_after', 0, 0, NULL, NULL, NULL, true, NULL), ('difference_in_differences', 0, 0, NULL, NULL, NULL, true, NULL)$$, 'an empty programme has no result');
