@@ -144,6 +144,22 @@ SELECT is(shop.export('min_balance => 50'), 'b c', 'by points');
 SELECT is(shop.export($$segment => 'returns_only'$$), 'd', 'by population');
 SELECT is(shop.export($$risk => 'churning'$$, 'min_balance => 50'), 'c', 'by two conditions');
 SELECT is(shop.export('expiring_within_days => 30'), '', 'nothing expires');
+-- vouchers that are left
+SELECT is(shop.export('has_voucher => true'), '', 'nobody has a voucher');
+SELECT loyalty.issue_voucher('club', 'a', 'value', 10, 'v1', days => 5) \g /dev/null
+SELECT loyalty.issue_voucher('club', 'a', 'value', 7, 'v2', days => 50) \g /dev/null
+SELECT loyalty.issue_voucher('club', 'b', 'percent', 10, 'v3', days => 50) \g /dev/null
+SELECT code AS code FROM loyalty.vouchers('club', 'a', 5) \gset
+SELECT loyalty.redeem_voucher('club', :'code', 4, 'u1') \g /dev/null
+SELECT is(shop.export('has_voucher => true'), 'a b', 'by voucher left');
+SELECT is(shop.export('has_voucher => false'), 'c d', 'without one');
+SELECT is(shop.export('voucher_within_days => 5'), 'a', 'by a voucher that ends');
+SELECT is(shop.export('voucher_within_days => 5', 'has_voucher => false'), 'b c d', 'without one that ends');
+SELECT results_eq($$SELECT customer, vouchers, voucher_value, next_voucher_expiry_on - (now() AT TIME ZONE 'UTC')::date FROM loyalty.export_segment('club') ORDER BY customer$$,
+	$$VALUES ('a', 2::bigint, 13::numeric(18,2), 5), ('b', 1, 0, 50), ('c', 0, 0, NULL), ('d', 0, 0, NULL)$$, 'what is left of them');
+SELECT loyalty.redeem_voucher('club', :'code', 6, 'u2') \g /dev/null
+SELECT is(shop.export('voucher_within_days => 5'), '', 'one that is used up is not left');
+
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', 'nope')$$, 'LY001', NULL, 'an unknown segment is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Tin')$$, 'LY001', NULL, 'an unknown tier is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', group_name => 'nope')$$, '22023', NULL, 'an unknown group is refused');
