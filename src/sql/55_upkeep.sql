@@ -39,6 +39,7 @@ AS $$
 		('expiry', 'expire_points', true),
 		('tiers', 'review_tiers', true),
 		('birthdays', 'mark_birthdays', true),
+		('analytics', 'refresh_due', false),
 		('warnings', 'warn_members', true),
 		('messages', 'prune_messages', true)
 $$;
