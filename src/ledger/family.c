@@ -180,6 +180,7 @@ move_return(LoyaltyBatch *batch, LoyaltyPart *ret, LoyaltyFamily *root, int64 me
 	if (here == ret)
 		return;
 	here->state = ret->state;
+	here->is_opening = ret->is_opening;
 	here->is_return = true;
 	here->at = ret->at;
 	here->date = ret->date;
@@ -362,8 +363,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	LoyaltyFacts *facts = doc->facts;
 	Jsonb	   *lines = loyalty_lines_to_jsonb(claim->lines, claim->nlines);
 	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
-	LoyaltyState state = doc->opening ? STATE_OPENING :
-		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
+	LoyaltyState state = doc->opening ? STATE_OPENING : STATE_BOOKED;
 	int64	   *seen = NULL;
 	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
 	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
@@ -412,6 +412,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		  loyalty_num_cmp(part->paid, paid) == 0 && loyalty_same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
+	part->is_opening = doc->opening;
 	part->is_return = is_return;
 	part->is_event = facts->event != NULL;
 	part->at = facts->at;
@@ -447,7 +448,8 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOYALTY_FACT),
 			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
-					doc->key, doc->source->name)));
+					doc->key, doc->source->name),
+			 errhint("Correct what one of them is a return of.")));
 	return NULL;				/* keep compiler quiet */
 }
 
@@ -469,6 +471,28 @@ member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
 }
 
 /*
+ * Is a document one of those that were there before the programme?  Once it
+ * is, it stays so, as a draft or with another customer too; what has been
+ * booked already, by live traffic, is none.
+ */
+static bool
+is_opening(LoyaltyDocument *doc, LoyaltyFamily *own)
+{
+	bool		opening = doc->opening;
+	ListCell   *lc;
+
+	foreach(lc, own->parts)
+	{
+		LoyaltyPart *part = lfirst(lc);
+
+		if (part->state == STATE_BOOKED && part->stored)
+			return false;
+		opening |= part->is_opening;
+	}
+	return opening;
+}
+
+/*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
  */
@@ -483,6 +507,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	if (doc->done)
 		return;
 	doc->done = true;
+	doc->opening = is_opening(doc, own);
 
 	foreach(lc, own->parts)
 		((LoyaltyPart *) lfirst(lc))->keep = false;

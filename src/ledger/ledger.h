@@ -54,6 +54,7 @@ typedef struct LoyaltyPart
 	int64		last_seq;		/* 0 for none */
 	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
 	Points		growth;			/* that it gives, in hundredths */
+	bool		is_opening;		/* it was there before the programme, and never earns */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
@@ -155,6 +156,7 @@ typedef struct LoyaltyOutcome
 	int64		parked;
 	MemoryContext context;		/* for the differences */
 	bool		unattended;		/* park whatever on_error says: nobody is there to be told */
+	bool		dry;			/* it will be undone: park nothing */
 	bool		collect;		/* keep differences below */
 	List	   *differences;	/* of LoyaltyDifference * */
 } LoyaltyOutcome;
@@ -164,6 +166,7 @@ typedef struct LoyaltyDifference
 	LoyaltySource *source;
 	char	   *key;
 	char	   *customer;
+	bool		unknown;		/* the next two are */
 	Points		booked;
 	Points		due;
 	bool		of_growth;		/* these are no points */

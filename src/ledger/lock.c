@@ -292,7 +292,7 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 		doc->member_hint = loyalty_member_number(program, doc->facts->customer, 0);
 		for (int salt = 0;; salt++)
 		{
-			int64		id = loyalty_member_number(program, doc->facts->customer, salt);
+			int64		id = salt == 0 ? doc->member_hint : loyalty_member_number(program, doc->facts->customer, salt);
 			MemberEntry *entry = member_lookup(batch->members, id);
 
 			if (entry == NULL)

@@ -206,16 +206,19 @@ check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *r
 	if (strcmp(customer, referrer) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("customer \"%s\" cannot refer himself", customer)));
+				 errmsg("customer \"%s\" cannot refer himself", customer),
+				 errhint("The reference of a referral is the customer who referred.")));
 	id = loyalty_account_of(loyalty_find_member(program, referrer));
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
-				 errmsg("customer \"%s\", who has referred, is no member of programme \"%s\"", referrer, program->name)));
+				 errmsg("customer \"%s\", who has referred, is no member of programme \"%s\"", referrer, program->name),
+				 errhint("Enrol him with loyalty.enrol().")));
 	if (id == friend_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("customers \"%s\" and \"%s\" are one member", customer, referrer)));
+				 errmsg("customers \"%s\" and \"%s\" are one member", customer, referrer),
+				 errhint("Customers who were merged cannot refer each other.")));
 	value = Int64GetDatum(id);
 	line[n++] = id;
 	line[n] = 0;
@@ -230,7 +233,8 @@ check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *r
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_STATE),
 					 errmsg("customer \"%s\" cannot be referred by \"%s\"", customer, referrer),
-					 errdetail("\"%s\" was referred by \"%s\", directly or through others.", referrer, customer)));
+					 errdetail("\"%s\" was referred by \"%s\", directly or through others.", referrer, customer),
+					 errhint("The reference of a referral is the customer who referred.")));
 		CHECK_FOR_INTERRUPTS();
 	}
 	return id;
@@ -387,7 +391,8 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	if (date < r.program->valid_from || date > r.program->valid_to)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("programme \"%s\" does not run on that day", program)));
+				 errmsg("programme \"%s\" does not run on that day", program),
+				 errhint("loyalty.program has its first and its last day.")));
 	/* makes the source if need be: only then is the configuration held on to */
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();

@@ -402,7 +402,8 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 		timestamp2tm(at, &tz, &tm, &fsec, NULL, program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the document is out of range")));
+				 errmsg("date of the document is out of range"),
+				 errhint("Correct the date, or what \"doc_date\" is mapped to.")));
 	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
 }
 

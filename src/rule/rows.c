@@ -75,7 +75,8 @@ fill_document(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	if (timestamp2tm(q->facts->at, &tz, &tm, &fsec, NULL, book->program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the document is out of range")));
+				 errmsg("date of the document is out of range"),
+				 errhint("Correct the date, or what \"doc_date\" is mapped to.")));
 	if (WANTED(book, SPACE_DOCUMENT, IN_DOCUMENT_KEY))
 		put_text(row, IN_DOCUMENT_KEY, q->key);
 	if (WANTED(book, SPACE_DOCUMENT, IN_DOCUMENT_SOURCE))
@@ -221,7 +222,8 @@ fill_event(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	if (timestamp2tm(q->facts->at, &tz, &tm, &fsec, NULL, book->program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the event is out of range")));
+				 errmsg("date of the event is out of range"),
+				 errhint("Record the event with a date that there is.")));
 	put_text(row, IN_EVENT_KIND, event->kind);
 	put_text(row, IN_EVENT_REFERENCE, event->reference);
 	put(row, IN_EVENT_OCCURRED_AT, TimestampTzGetDatum(q->facts->at));

@@ -291,7 +291,8 @@ loyalty_birthdays_of(PG_FUNCTION_ARGS)
 	if (source == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
-				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0))));
+				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0)),
+				 errhint("Say it with loyalty.set_birthday().")));
 	nparts = read_customers(source, false, PG_GETARG_DATUM(1));
 
 	for (uint64 row = 0; row < SPI_processed; row++)

@@ -84,6 +84,7 @@ CREATE TABLE loyalty.document (
 	booked_at       timestamptz NOT NULL,
 	usable_from     date,
 	growth          numeric(18,2) NOT NULL DEFAULT 0,
+	is_opening      boolean,
 	PRIMARY KEY (source_id, doc_key, member_id, root_source_id, root_key)
 ) WITH (fillfactor = 90);
 CREATE INDEX document_member ON loyalty.document (member_id, occurred_at);
@@ -119,6 +120,7 @@ COMMENT ON COLUMN loyalty.document.raw IS 'exact points before rounding, as {num
 COMMENT ON COLUMN loyalty.document.last_seq IS 'newest entry of the document; entry.prev_seq leads to the earlier ones';
 COMMENT ON COLUMN loyalty.document.booked_at IS 'when this row was last booked';
 COMMENT ON COLUMN loyalty.document.usable_from IS 'day from which its points can be spent; infinity: not known yet; NULL: at once';
+COMMENT ON COLUMN loyalty.document.is_opening IS 'true: it was there before the programme began (backfill in mode opening) and never earns, whatever becomes of it';
 COMMENT ON COLUMN loyalty.document.growth IS 'growth that rules on growth give for it, for tiers; a return takes back what its goods gave';
 
 CREATE TABLE loyalty.entry (
@@ -218,10 +220,10 @@ COMMENT ON TABLE loyalty.lot_change IS 'lots whose day of expiry was changed aft
 COMMENT ON COLUMN loyalty.lot_change.member_id IS 'member';
 COMMENT ON COLUMN loyalty.lot_change.lot_seq IS 'lot';
 COMMENT ON COLUMN loyalty.lot_change.n IS 'number of the change, from 1';
-COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
+COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff, or with a tier), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
 COMMENT ON COLUMN loyalty.lot_change.expires_on IS 'last day on which the points are valid since then';
 COMMENT ON COLUMN loyalty.lot_change.points IS 'reinstate: points that were given anew in another lot';
-COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; NULL for lapse and revive';
+COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; tier:name where a tier extended points; NULL for lapse and revive';
 COMMENT ON COLUMN loyalty.lot_change.changed_at IS 'when it was changed';
 
 CREATE TABLE loyalty.allocation (

@@ -46,7 +46,8 @@ BEGIN
 			USING ERRCODE = '22023', DETAIL = 'An event has no amount.', HINT = 'Use kind bonus, multiplier or exclusion.';
 	END IF;
 	IF applies_to <> 'document' OR source IS NOT NULL THEN
-		RAISE EXCEPTION 'a rule on events has no lines and no source' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a rule on events has no lines and no source'
+			USING ERRCODE = '22023', HINT = 'Leave out what is about lines or sources, or leave out event.';
 	END IF;
 	IF (limit_count IS NULL) <> (limit_period IS NULL) THEN
 		RAISE EXCEPTION 'limit_count and limit_period go together'

@@ -172,10 +172,11 @@ COMMENT ON COLUMN loyalty.program_cycle.median_days IS 'half of the members has 
 COMMENT ON COLUMN loyalty.program_cycle.p75_days IS 'three quarters of the members have a shorter cycle';
 COMMENT ON COLUMN loyalty.program_cycle.p90_days IS 'nine tenths of the members have a shorter cycle';
 
--- The only place that says what counts as a sale.  A sale does not count once
--- its linked returns have taken back all of it; only returns up to as_of are
--- seen, and none of those that wait, with no member, for a sale.  Not pinned to
--- a search_path, so that it can be inlined: its body is parsed here and now.
+-- What counts as a sale; campaign_sales() and refresh_non_members() say the
+-- same of what they read.  A sale does not count once its linked returns have
+-- taken back all of it; only returns up to as_of are seen, and none of those
+-- that wait, with no member, for a sale.  Not pinned to a search_path, so that
+-- it can be inlined: its body is parsed here and now.
 CREATE FUNCTION loyalty.sale_days(program_id integer, as_of date, members bigint[])
 RETURNS TABLE (member_id bigint, day date, sales integer, reversed integer, returns integer, gross numeric, returned numeric)
 LANGUAGE sql STABLE

@@ -92,10 +92,15 @@ SELECT is(shop.tiers('new', 'a', '2024-02-29 23:00+00, 2024-03-01 12:00+00'), 'S
 SELECT is(shop.history('new', 'a'), '2024-01-03 Basic>Silver reached, 2024-03-01 Silver>Basic return', 'and says so');
 SELECT shop.sell('new', 54, 'a', '2024-03-02', 5) \gset
 SELECT is(loyalty.tier('new', 'a', '2024-03-03'), 'Silver', 'reached again');
--- what is spent, or expires, is no matter
-SELECT loyalty.set_redemption('new', 0.1) \gset
-SELECT loyalty.redeem('new', 'a', 20, 'k1') \gset
-SELECT is(loyalty.tier('new', 'a', '2024-03-03'), 'Silver', 'spending takes no tier');
+-- points earned are the figure: what is spent, or expires, is no matter
+SELECT shop.club('pts') \gset
+SELECT loyalty.set_redemption('pts', 0.1), loyalty.set_expiry('pts', '10 days') \gset
+SELECT loyalty.set_tier_policy('pts', metric => 'points', time_window => 'rolling', months => 12, retention => 12) \gset
+SELECT shop.sell('pts', 65, 'a', '2024-01-01 12:00+00', 40), shop.sell('pts', 66, 'a', '2024-01-02 12:00+00', 61) \gset
+SELECT points FROM loyalty.redeem('pts', 'a', 80, 'k1', at => '2024-01-05 12:00+00') \gset
+SELECT done FROM loyalty.expire_points('2024-01-20') \gset
+SELECT is(shop.tiers('pts', 'a', '2024-01-05 13:00+00, 2024-01-20'), 'Silver Silver', 'neither takes a tier');
+SELECT is(loyalty.balance('pts', 'a', '2024-01-20'), 0.00, 'nothing is left');
 
 -- retention, grace and the three demotions
 SELECT shop.club(p) FROM unnest('{none,one,earned}'::text[]) p \g /dev/null
@@ -214,6 +219,8 @@ SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', time_window => 'rolling'
 SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', 'miles')$$, '22023', NULL, 'no such metric');
 SELECT throws_ok($$SELECT loyalty.set_tier_path('cy', 'Gold', 'amount', 'lifetime', 3, 1)$$, '22023', NULL, 'months of a lifetime');
 SELECT throws_ok($$SELECT loyalty.set_tier('cy', 'Basic', 0, keep_threshold => 5)$$, '22023', NULL, 'a tier that everybody has is kept');
+SELECT throws_ok(format('SELECT loyalty.set_tier(''w'', ''Big'', 12345, %s)', a), '22023', NULL, 'no tier: ' || a)
+	FROM unnest('{gift_voucher => 1e16,gift_points => 1e16,gift_points => 0.001}'::text[]) a;
 SELECT throws_ok($$SELECT loyalty.review_tiers('infinity')$$, '22023', NULL, 'a review at no instant');
 SELECT throws_ok($$UPDATE loyalty.tier_change SET reason = 'return'$$, 'LY004', NULL, 'the history is the engine''s');
 
@@ -239,7 +246,8 @@ BEGIN
 EXCEPTION WHEN raise_exception THEN
 	RETURN SQLERRM;
 END $$;
-SELECT is(shop.finds($$UPDATE loyalty.member SET tier_until = tier_until + 1 WHERE member_id = loyalty.member_id('rk', 'a')$$), 'nothing', 'check(): nothing is changed yet');
+SELECT is(shop.finds('SELECT 1'), 'nothing', 'check(): nothing is changed yet');
+SELECT is(shop.finds($$UPDATE loyalty.member SET tier_until = tier_until + 1 WHERE member_id = (SELECT min(member_id) FROM loyalty.member WHERE tier_until IS NOT NULL)$$), 'tier is not what the member''s documents and reviews give', 'check(): a wrong last day');
 SELECT is(shop.finds($$UPDATE loyalty.member SET tier_since = tier_since + 1 WHERE member_id = loyalty.member_id('one', 'a')$$), 'tier is not what the member''s documents and reviews give', 'check(): a wrong day');
 SELECT is(shop.finds($$UPDATE loyalty.tier_change SET from_tier = to_tier WHERE member_id = loyalty.member_id('one', 'a') AND n = 2$$), 'history of tiers has a gap', 'check(): a gap in the history');
 SELECT is(shop.finds($$UPDATE loyalty.member SET tier_id = NULL WHERE member_id = loyalty.member_id('w', 'a')$$), 'history of tiers does not lead to the tier; tier is not the one that is reached', 'check(): a wrong tier');

@@ -25,6 +25,7 @@ SELECT throws_ok(format('SELECT loyalty.create_campaign(%s)', a), s, NULL, 'refu
 	($$'club', 'x', '2024-06-10', '2024-06-19', 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', 0.001$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', rules => '{base,nope}'$$, 'LY001'), ($$'club', 'x', '2024-06-10', '2024-06-19', cost => -1$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', margin => 1.01$$, '22023'),
+	($$'club', 'x', '2024-06-10', '2024-06-19', cost => 9999999999999999.995$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 1e14$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', seed => ''$$, '22023')) x (a, s);
 SELECT is((SELECT count(*) FROM loyalty.campaign WHERE name = 'x'), 0::bigint, 'nothing half done');
 
@@ -52,8 +53,8 @@ SELECT is((SELECT string_agg(customer, ' ') FROM loyalty.export_campaign('club',
 SELECT throws_ok($$SELECT * FROM loyalty.export_campaign('club', 'june', 'nope')$$, '22023', NULL, 'there are two groups');
 SELECT results_eq($$SELECT customer, counts_from, targeted_at FROM loyalty.campaign_member JOIN shop.member USING (member_id) WHERE customer IN ('a', 'c') ORDER BY 1$$,
 	$$VALUES ('a', '2024-06-10'::date, '2024-06-01'::timestamptz), ('c', '2024-06-10', '2024-06-05')$$, 'days count from the start on');
-SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, NULL, NULL, 'nobody moves to another group');
-SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, NULL, NULL, 'or out');
+SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, 'LY004', NULL, 'nobody moves to another group');
+SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, 'LY004', NULL, 'or out');
 
 -- a buys on the first day, before and after; b on the last, and half a quarter comes back in July;
 -- all of c's comes back; d returns something unknown; e buys, f does not; g is in no group
@@ -227,6 +228,7 @@ SET LOCAL ROLE loyalty_manager;
 SELECT lives_ok($$SELECT loyalty.create_campaign('club', 'mine', current_date, current_date + 9, 10)$$, 'a manager makes campaigns');
 SELECT lives_ok($$SELECT loyalty.target_campaign('club', 'mine', everybody => true), loyalty.set_campaign('club', 'mine', cost => 1), loyalty.end_campaign('club', 'mine')$$, 'and runs them');
 SELECT lives_ok($$SELECT * FROM loyalty.export_campaign('club', 'june')$$, 'and addresses their members');
+SELECT lives_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Silver')$$, 'or those of a tier');
 RESET ROLE;
 
 SELECT * FROM finish();
