@@ -144,6 +144,34 @@ hold_other_side(LoyaltyEvent *event)
 }
 
 /*
+ * When members were born, if a rule asks for it: an event brings no row of the
+ * ERP's that would tell.
+ */
+static void
+read_birthdays(LoyaltySource *source, LoyaltyDocument **docs, int n)
+{
+	Bitmapset  *uses = loyalty_source_book(source)->uses[SPACE_MEMBER];
+	char	  **customers;
+	bool	   *known;
+	DateADT    *birthdays;
+
+	if (!bms_is_member(IN_MEMBER_BIRTHDAY, uses) && !bms_is_member(IN_MEMBER_DAYS_TO_BIRTHDAY, uses))
+		return;
+	customers = palloc(sizeof(char *) * n);
+	known = palloc(sizeof(bool) * n);
+	birthdays = palloc(sizeof(DateADT) * n);
+	for (int i = 0; i < n; i++)
+		customers[i] = docs[i]->facts != NULL ? docs[i]->facts->customer : NULL;
+	loyalty_read_birthdays(source->program, customers, n, known, birthdays);
+	for (int i = 0; i < n; i++)
+		if (known[i])
+		{
+			docs[i]->facts->has_birthday = true;
+			docs[i]->facts->birthday = birthdays[i];
+		}
+}
+
+/*
  * Read the facts of events; those that do not count (any more) have none.
  */
 void
@@ -183,4 +211,5 @@ loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	for (int i = 0; i < n; i++)
 		if (docs[i]->facts != NULL)
 			hold_other_side(docs[i]->facts->event);
+	read_birthdays(source, docs, n);
 }

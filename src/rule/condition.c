@@ -202,6 +202,8 @@ resolve_column(ParseState *pstate, ColumnRef *cref)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("column %s is known only while a document is read", NameListToString(cref->fields)),
+				 spaces->present[SPACE_EVENT] ?
+				 errhint("What a rule must know can be recorded with the event: event.attributes.") :
 				 errhint("The condition of a reward sees the member's tier, segment, enrolment and purchases."),
 				 parser_errposition(pstate, cref->location)));
 	if (column->of_reward)
@@ -503,6 +505,27 @@ loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmap
 }
 
 /*
+ * Rules on events can ask for birthdays where somebody has said where they are.
+ */
+static void
+check_birthdays(LoyaltyProgram *program)
+{
+	LoyaltyIdentity save;
+	bool		known;
+
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	known = loyalty_knows_birthdays(program);
+	SPI_finish();
+	loyalty_resume(&save);
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("rules on events do not know the birthdays of members of programme \"%s\"", program->name),
+				 errhint("loyalty.set_birthday() says where they are.")));
+}
+
+/*
  * check_condition(program, condition, source, event) -> text: compiles it as
  * the engine would; gives it back in normal form.
  */
@@ -513,7 +536,7 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 	LoyaltySource *source = NULL;
 	bool		event = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	LoyaltySpaces *spaces;
-	const char *normal;
+	LoyaltyCondition *condition;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -532,9 +555,12 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 				 errhint("Leave out either the source or event => true.")));
 	spaces = loyalty_spaces(program->time_zone, source ? source->header : InvalidOid,
 							source ? source->lines : InvalidOid, event);
-	normal = loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)), spaces, BOOLOID, "condition")->normal;
+	condition = loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)), spaces, BOOLOID, "condition");
+	if (event && (bms_is_member(IN_MEMBER_BIRTHDAY, condition->uses[SPACE_MEMBER]) ||
+				  bms_is_member(IN_MEMBER_DAYS_TO_BIRTHDAY, condition->uses[SPACE_MEMBER])))
+		check_birthdays(program);
 	loyalty_config_unpin();
-	PG_RETURN_TEXT_P(cstring_to_text(normal));
+	PG_RETURN_TEXT_P(cstring_to_text(condition->normal));
 }
 
 /*

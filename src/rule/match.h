@@ -45,6 +45,7 @@ extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int n
 /* frozen.c */
 extern List *loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen);
 extern List *loyalty_given(List *matches);
+extern bool loyalty_is_limited(List *matches);
 extern List *loyalty_copy_given(List *given);
 extern bool loyalty_same_given(List *a, List *b);
 extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);

@@ -93,27 +93,31 @@ fill_document(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 }
 
 /*
- * Days from a date to the nearest birthday: 0 on the day, negative after it.
- * Who is born on 29 February has it on the 28th in other years.
+ * Days from a date to the nearest birthday, or (later) to the nearest
+ * anniversary, the first of which is a year later: 0 on the day, negative after
+ * it.  What began on 29 February has it on the 28th in other years.
  */
 static int
-days_to_birthday(DateADT birthday, DateADT date)
+days_to(DateADT first, DateADT date, bool later)
 {
 	int			year,
 				month,
 				day,
-				bmonth,
-				bday;
-	int			best = 0;
+				first_year,
+				first_month,
+				first_day;
+	int			best = PG_INT32_MAX;
 
-	j2date(birthday + POSTGRES_EPOCH_JDATE, &year, &bmonth, &bday);
+	j2date(first + POSTGRES_EPOCH_JDATE, &first_year, &first_month, &first_day);
 	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (later)
+		year = Max(year, first_year);
 	for (int y = year - 1; y <= year + 1; y++)
 	{
-		int			last = day_tab[isleap(y)][bmonth - 1];
-		int			distance = date2j(y, bmonth, Min(bday, last)) - POSTGRES_EPOCH_JDATE - date;
+		int			last = day_tab[isleap(y)][first_month - 1];
+		int			distance = date2j(y, first_month, Min(first_day, last)) - POSTGRES_EPOCH_JDATE - date;
 
-		if (y == year - 1 || abs(distance) < abs(best))
+		if ((!later || y > first_year) && abs(distance) < abs(best))
 			best = distance;
 	}
 	return best;
@@ -140,10 +144,11 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	put(row, IN_MEMBER_TIER_RANK, Int32GetDatum(rank));
 	put_date(row, IN_MEMBER_JOINED_ON, q->joined_on, true);
 	put(row, IN_MEMBER_DAYS_SINCE_JOINED, Int32GetDatum(date - q->joined_on));
+	put(row, IN_MEMBER_DAYS_TO_ANNIVERSARY, Int32GetDatum(days_to(q->joined_on, date, true)));
 	put_date(row, IN_MEMBER_BIRTHDAY, q->facts->birthday, q->facts->has_birthday);
 	row->nulls[IN_MEMBER_DAYS_TO_BIRTHDAY] = !q->facts->has_birthday;
 	if (q->facts->has_birthday)
-		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to_birthday(q->facts->birthday, date));
+		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to(q->facts->birthday, date, false));
 	row->nulls[IN_MEMBER_ATTRIBUTES] = q->facts->attributes == NULL;
 	row->values[IN_MEMBER_ATTRIBUTES] = JsonbPGetDatum(q->facts->attributes);
 	put_text(row, IN_MEMBER_SEGMENT, q->segment);

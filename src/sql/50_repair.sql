@@ -15,6 +15,11 @@ BEGIN
 		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023', HINT = 'Leave it out for the default.';
 	END IF;
 	documents := 0; points := 0; parked := 0;
+	IF mode <> 'dry_run' THEN
+		-- where nothing can be committed, nothing is begun
+		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+	END IF;
 	SELECT pg_catalog.array_agg(d.doc_key)
 		INTO v_keys FROM loyalty.documents_of(source) d;
 	v_total := coalesce(pg_catalog.array_length(v_keys, 1), 0);
@@ -28,7 +33,10 @@ BEGIN
 		points := points + v_part.points;
 		parked := parked + v_part.parked;
 		v_from := v_from + batch;
-		COMMIT;
+		IF mode <> 'dry_run' THEN
+			COMMIT;
+			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		END IF;
 		RAISE NOTICE 'loyalty: backfill of "%": % of % documents',
 			source, least(v_from - 1, v_total), v_total;
 	END LOOP;

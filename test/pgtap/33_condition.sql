@@ -104,7 +104,7 @@ SELECT is(loyalty.check_condition('cond', NULL), NULL, 'no condition');
 
 -- condition_columns()
 SELECT results_eq('SELECT DISTINCT space FROM loyalty.condition_columns() ORDER BY 1', '{document,event,line,member}'::text[], 'without a source: no invoice');
-SELECT is((SELECT count(*) FROM loyalty.condition_columns()), (11 + 16 + 19 + 10)::bigint, 'every field is listed');
+SELECT is((SELECT count(*) FROM loyalty.condition_columns()), (11 + 16 + 20 + 10)::bigint, 'every field is listed');
 SELECT is_empty('SELECT * FROM loyalty.condition_columns() WHERE meaning IS NULL', 'and has a meaning');
 SELECT is((SELECT c.meaning FROM loyalty.condition_columns('cond') c WHERE space = 'invoice' AND column_name = 'channel'), 'where it was sold', 'a column''s meaning is its comment');
 SELECT is_empty($$SELECT * FROM loyalty.condition_columns('cond') WHERE column_name = 'spot'$$, 'what cannot be used is not listed');
