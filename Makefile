@@ -22,7 +22,7 @@ OBJS = \
 	src/redeem/adjust.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
 	src/upkeep/step.o src/upkeep/expire.o src/upkeep/review.o src/upkeep/launcher.o src/upkeep/worker.o \
 	src/outbox/setting.o src/outbox/tell.o src/outbox/announce.o src/outbox/door.o src/outbox/queue.o src/outbox/close.o \
-	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o
+	src/analytics/days.o src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

@@ -435,6 +435,8 @@ typedef enum LoyaltyTable
 	TABLE_LOT,
 	TABLE_ALLOCATION,
 	TABLE_MESSAGE,
+	TABLE_MEMBER_DAY,			/* these two by analytics, which keeps figures */
+	TABLE_MEMBER_SUMMARY,
 	LOYALTY_NTABLES
 } LoyaltyTable;
 

@@ -85,6 +85,18 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
 		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
 	}},
+	[TABLE_MEMBER_DAY] = {.name = "member_day", .natts = 8, .insert = {
+		.sql = "INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		.nparams = 8,
+		.types = {INT8OID, DATEOID, INT4OID, INT4OID, INT4OID, INT4OID, NUMERICOID, NUMERICOID}
+	}},
+	[TABLE_MEMBER_SUMMARY] = {.name = "member_summary", .natts = 11, .insert = {
+		.sql = "INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,"
+		" purchase_days, first_sale_on, last_sale_on, last_return_on) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		.nparams = 11,
+		.types = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, NUMERICOID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID}
+	}},
 };
 
 /* a member's columns without programme, customer and day of enrolment, which stay */
