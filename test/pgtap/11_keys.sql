@@ -131,7 +131,7 @@ SELECT is_empty($$SELECT * FROM loyalty.verify('nullpair')$$, 'verify() finds th
 CREATE TABLE shop.padded (no char(8) PRIMARY KEY, customer char(6), total numeric, of char(8));
 SELECT loyalty.attach('padded', 'keys', 'shop.padded', 'r.no', 'r.customer', '''2024-03-10''::date', amount => 'r.total',
 	return_of => 'r.of', evaluate => 'statement') \gset
-INSERT INTO shop.padded VALUES ('A-1', 'pad', 30), ('A-2', 'pad', 20), ('A-3', 'pad', -5, 'A-1');
+INSERT INTO shop.padded VALUES ('A-1', 'pad', 30, NULL), ('A-2', 'pad', 20, NULL), ('A-3', 'pad', -5, 'A-1');
 SELECT is(loyalty.balance('keys', 'pad'), 45.00, 'a key of type char(8)');
 SELECT is_empty($$SELECT * FROM loyalty.verify('padded')$$, 'which verify() finds again');
 SELECT isnt_empty($$SELECT FROM loyalty.explain('padded', 'A-1     ')$$, 'written with its blanks it is the same');
