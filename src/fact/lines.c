@@ -185,19 +185,125 @@ loyalty_lines_from_jsonb(Jsonb *jsonb, int *n)
 	return lines;
 }
 
+/* is it written like a number? */
+static bool
+is_number(const char *s, size_t length)
+{
+	size_t		i = length > 0 && s[0] == '-' ? 1 : 0;
+	size_t		digits = strspn(s + i, "0123456789");
+
+	if (digits == 0)
+		return false;
+	i += digits;
+	if (i < length && s[i] == '.')
+		i += 1 + strspn(s + i + 1, "0123456789");
+	return i == length;
+}
+
+static int
+compare_bytes(const char *a, size_t la, const char *b, size_t lb)
+{
+	int			c = memcmp(a, b, Min(la, lb));
+
+	return c != 0 ? c : (la > lb) - (la < lb);
+}
+
 /*
- * Order of keys: numbers by value (9 before 10), everything else as bytes, so
- * that it is the same in every database.
+ * Two numbers, of any length, by value.
+ */
+static int
+compare_numbers(const char *a, size_t la, const char *b, size_t lb)
+{
+	bool		negative = a[0] == '-';
+	size_t		da;
+	size_t		db;
+	int			c;
+
+	if (negative != (b[0] == '-'))
+		return negative ? -1 : 1;
+	for (a += negative, la -= negative; la > 1 && *a == '0'; la--)
+		a++;
+	for (b += negative, lb -= negative; lb > 1 && *b == '0'; lb--)
+		b++;
+	da = strspn(a, "0123456789");
+	db = strspn(b, "0123456789");
+	c = da != db ? (da > db) - (da < db) : compare_bytes(a, la, b, lb);
+	return negative ? -c : c;
+}
+
+/* numbers before everything else */
+static int
+compare_parts(const char *a, size_t la, const char *b, size_t lb)
+{
+	bool		number = is_number(a, la);
+
+	if (number != is_number(b, lb))
+		return number ? -1 : 1;
+	return number ? compare_numbers(a, la, b, lb) : compare_bytes(a, la, b, lb);
+}
+
+static bool
+is_composite(const char *key, size_t length)
+{
+	return length >= 2 && key[0] == '(' && key[length - 1] == ')';
+}
+
+/* length of the next column of a composite key */
+static size_t
+column_length(const char *c)
+{
+	bool		quoted = false;
+	size_t		i;
+
+	for (i = 0; c[i] != '\0' && (quoted || (c[i] != ',' && (c[i] != ')' || c[i + 1] != '\0'))); i++)
+	{
+		if (c[i] == '\\' && c[i + 1] != '\0')
+			i++;
+		else if (c[i] == '"')
+			quoted = !quoted;
+	}
+	return i;
+}
+
+/*
+ * Order of keys: numbers by value (9 before 10), then composite keys column by
+ * column, then everything else as bytes, so that it is the same in every
+ * database.
  */
 int
 loyalty_compare_keys(const char *a, const char *b)
 {
-	size_t		la = strspn(a, "0123456789");
-	size_t		lb = strspn(b, "0123456789");
+	size_t		la = strlen(a);
+	size_t		lb = strlen(b);
+	bool		composite = is_composite(a, la);
+	int			c = 0;
 
-	if (a[la] == '\0' && b[lb] == '\0' && la != lb)
-		return la < lb ? -1 : 1;
-	return strcmp(a, b);
+	if (composite && is_composite(b, lb))
+	{
+		const char *x = a + 1;
+		const char *y = b + 1;
+
+		for (;;)
+		{
+			size_t		lx = column_length(x);
+			size_t		ly = column_length(y);
+
+			c = compare_parts(x, lx, y, ly);
+			x += lx;
+			y += ly;
+			if (c != 0 || *x != ',' || *y != ',')
+				break;
+			x++;
+			y++;
+		}
+	}
+	else if (composite && !is_number(b, lb))
+		c = -1;
+	else if (is_composite(b, lb) && !is_number(a, la))
+		c = 1;
+	else
+		c = compare_parts(a, la, b, lb);
+	return c != 0 ? c : strcmp(a, b);
 }
 
 static int

@@ -15,7 +15,7 @@
 	"d.source_id, d.doc_key, d.member_id, d.root_source_id, d.root_key, d.state, d.kind," \
 	" d.occurred_at, d.doc_date, d.company, d.channel, d.gross, d.paid, d.lines," \
 	" d.tier_before, d.tier_id, d.rate, d.rules, d.matches, d.seen, d.priced_at, d.qualifying, d.overcredited," \
-	" d.points, d.written_off, d.raw, d.last_seq, d.booked_at, d.usable_from, d.growth"
+	" d.points, d.written_off, d.raw, d.last_seq, d.booked_at, d.usable_from, d.growth, d.is_opening"
 
 /* columns of loyalty.document, in order */
 enum
@@ -23,7 +23,8 @@ enum
 	COL_SOURCE, COL_KEY, COL_MEMBER, COL_ROOT_SOURCE, COL_ROOT_KEY, COL_STATE, COL_KIND,
 	COL_AT, COL_DATE, COL_COMPANY, COL_CHANNEL, COL_GROSS, COL_PAID, COL_LINES,
 	COL_TIER_BEFORE, COL_TIER, COL_RATE, COL_RULES, COL_MATCHES, COL_SEEN, COL_PRICED_AT, COL_QUALIFYING, COL_OVERCREDITED,
-	COL_POINTS, COL_WRITTEN_OFF, COL_RAW, COL_LAST_SEQ, COL_BOOKED_AT, COL_USABLE_FROM, COL_GROWTH, NCOLS
+	COL_POINTS, COL_WRITTEN_OFF, COL_RAW, COL_LAST_SEQ, COL_BOOKED_AT, COL_USABLE_FROM, COL_GROWTH,
+	COL_OPENING, NCOLS
 };
 
 static const char *const state_names[] = {"booked", "withdrawn", "opening"};
@@ -49,12 +50,12 @@ static LoyaltyPlan plan_update = {
 	.sql = "UPDATE loyalty.document SET state = $6, kind = $7, occurred_at = $8, doc_date = $9,"
 	" company = $10, channel = $11, gross = $12, paid = $13, lines = $14, tier_before = $15,"
 	" tier_id = $16, rate = $17, rules = $18, matches = $19, seen = $20, priced_at = $21, qualifying = $22,"
-	" overcredited = $23, points = $24, written_off = $25, raw = $26, last_seq = $27, booked_at = $28, usable_from = $29, growth = $30"
+	" overcredited = $23, points = $24, written_off = $25, raw = $26, last_seq = $27, booked_at = $28, usable_from = $29, growth = $30, is_opening = $31"
 	" WHERE source_id = $1 AND doc_key = $2 AND member_id = $3 AND root_source_id = $4 AND root_key = $5",
 	.nparams = NCOLS, .types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 		TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
 		NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
-	NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID, NUMERICOID}
+	NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID, NUMERICOID, BOOLOID}
 };
 
 static LoyaltyPart *
@@ -120,6 +121,8 @@ fill(uint64 row)
 	value = COLUMN(COL_USABLE_FROM);
 	p->usable_from = isnull ? DATEVAL_NOBEGIN : DatumGetDateADT(value);
 	p->growth = loyalty_points_from_datum(COLUMN(COL_GROWTH));
+	value = COLUMN(COL_OPENING);
+	p->is_opening = !isnull && DatumGetBool(value);
 #undef COLUMN
 	return p;
 }
@@ -261,6 +264,8 @@ loyalty_save_part(LoyaltyPart *p, TimestampTz now)
 	absent[COL_USABLE_FROM] = DATE_IS_NOBEGIN(p->usable_from);
 	values[COL_USABLE_FROM] = DateADTGetDatum(p->usable_from);
 	values[COL_GROWTH] = PointsGetDatum(p->growth);
+	absent[COL_OPENING] = !p->is_opening;
+	values[COL_OPENING] = BoolGetDatum(p->is_opening);
 
 	if (!p->stored)
 		loyalty_store_row(TABLE_DOCUMENT, values, absent);

@@ -180,6 +180,7 @@ move_return(LoyaltyBatch *batch, LoyaltyPart *ret, LoyaltyFamily *root, int64 me
 	if (here == ret)
 		return;
 	here->state = ret->state;
+	here->is_opening = ret->is_opening;
 	here->is_return = true;
 	here->at = ret->at;
 	here->date = ret->date;
@@ -281,21 +282,18 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	else if (priced)
 		loyalty_price_again(batch, member, sale, family->doc);
 	matches = loyalty_part_matches(program, sale);
+	returns = loyalty_sorted_returns(family->returns);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
 		matches = NIL;
+	loyalty_take_budgets(batch, program, sale, matches, returns);
 	before = sale->is_event ? loyalty_award_event(batch, program, sale, family->doc, &left, matches) :
 		loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 	growth_before = loyalty_growth_remaining(&left, program, matches, NULL);
 	if (sale->is_event && family->doc->facts->event->state != EVENT_COUNTED)
 		growth_before = 0;
-	if (priced || sale->is_event)
-		loyalty_freeze_price(batch, member, sale);
-	/* who does not see that an event has its place within a limit must not count on the member */
-	if (sale->is_event && sale->dirty)
-		member->dirty = true;
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -310,7 +308,6 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross,
 				unlinked ? -growth_before : growth_before);
 
-	returns = loyalty_sorted_returns(family->returns);
 	gross_before = left.gross;
 	foreach(lc, returns)
 	{
@@ -336,6 +333,13 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		growth_before = growth_after;
 		gross_before = gross_after;
 	}
+
+	/* what rules give counts against caps and budgets as far as something is left of it */
+	if (priced || sale->is_event || loyalty_is_limited(matches))
+		loyalty_freeze_price(batch, member, sale);
+	/* who does not see that an event has its place within a limit must not count on the member */
+	if (sale->is_event && sale->dirty)
+		member->dirty = true;
 	loyalty_decide_redemptions(batch, family, sale, &left);
 }
 
@@ -359,8 +363,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 	LoyaltyFacts *facts = doc->facts;
 	Jsonb	   *lines = loyalty_lines_to_jsonb(claim->lines, claim->nlines);
 	bool		is_return = part->root_source_id != 0 || loyalty_num_sign(claim->gross) < 0;
-	LoyaltyState state = doc->opening ? STATE_OPENING :
-		part->state == STATE_OPENING ? STATE_OPENING : STATE_BOOKED;
+	LoyaltyState state = doc->opening ? STATE_OPENING : STATE_BOOKED;
 	int64	   *seen = NULL;
 	int			nseen = loyalty_seen_columns(loyalty_source_book(doc->source), facts, claim, &seen);
 	bool		seen_otherwise = loyalty_seen_otherwise(part->seen, part->nseen, seen, nseen);
@@ -409,6 +412,7 @@ put_facts(LoyaltyPart *part, LoyaltyDocument *doc, LoyaltyClaim *claim, List *re
 		  loyalty_num_cmp(part->paid, paid) == 0 && loyalty_same_jsonb(part->lines, lines)))
 		part->stale = true;
 	part->state = state;
+	part->is_opening = doc->opening;
 	part->is_return = is_return;
 	part->is_event = facts->event != NULL;
 	part->at = facts->at;
@@ -444,7 +448,8 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOYALTY_FACT),
 			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
-					doc->key, doc->source->name)));
+					doc->key, doc->source->name),
+			 errhint("Correct what one of them is a return of.")));
 	return NULL;				/* keep compiler quiet */
 }
 
@@ -466,6 +471,28 @@ member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
 }
 
 /*
+ * Is a document one of those that were there before the programme?  Once it
+ * is, it stays so, as a draft or with another customer too; what has been
+ * booked already, by live traffic, is none.
+ */
+static bool
+is_opening(LoyaltyDocument *doc, LoyaltyFamily *own)
+{
+	bool		opening = doc->opening;
+	ListCell   *lc;
+
+	foreach(lc, own->parts)
+	{
+		LoyaltyPart *part = lfirst(lc);
+
+		if (part->state == STATE_BOOKED && part->stored)
+			return false;
+		opening |= part->is_opening;
+	}
+	return opening;
+}
+
+/*
  * Evaluate one document: find its parts, and settle every family that it
  * belongs to or belonged to.
  */
@@ -480,6 +507,7 @@ loyalty_evaluate_document(LoyaltyBatch *batch, LoyaltyDocument *doc)
 	if (doc->done)
 		return;
 	doc->done = true;
+	doc->opening = is_opening(doc, own);
 
 	foreach(lc, own->parts)
 		((LoyaltyPart *) lfirst(lc))->keep = false;

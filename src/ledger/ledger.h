@@ -54,6 +54,7 @@ typedef struct LoyaltyPart
 	int64		last_seq;		/* 0 for none */
 	DateADT		usable_from;	/* of its points; DATEVAL_NOBEGIN: at once */
 	Points		growth;			/* that it gives, in hundredths */
+	bool		is_opening;		/* it was there before the programme, and never earns */
 
 	bool		stored;			/* the row exists */
 	bool		dirty;			/* and must be written */
@@ -155,6 +156,7 @@ typedef struct LoyaltyOutcome
 	int64		parked;
 	MemoryContext context;		/* for the differences */
 	bool		unattended;		/* park whatever on_error says: nobody is there to be told */
+	bool		dry;			/* it will be undone: park nothing */
 	bool		collect;		/* keep differences below */
 	List	   *differences;	/* of LoyaltyDifference * */
 } LoyaltyOutcome;
@@ -164,8 +166,10 @@ typedef struct LoyaltyDifference
 	LoyaltySource *source;
 	char	   *key;
 	char	   *customer;
+	bool		unknown;		/* the next two are */
 	Points		booked;
 	Points		due;
+	bool		of_growth;		/* these are no points */
 	const char *problem;
 } LoyaltyDifference;
 
@@ -181,6 +185,7 @@ extern bool loyalty_lock_customers(LoyaltyBatch *batch);
 extern bool loyalty_all_locked(LoyaltyBatch *batch, int64 *ids, int n);
 extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc);
 extern void loyalty_lock_if_in_order(int64 member_id);
+extern int	loyalty_compare_int8(const void *a, const void *b);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern bool loyalty_lock_no_further_members(void);
 extern int64 loyalty_last_locked(void);
@@ -223,6 +228,7 @@ extern bool loyalty_same_jsonb(Jsonb *a, Jsonb *b);
 extern bool loyalty_counts_own_award(LoyaltyProgram *program);
 extern void loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
 extern void loyalty_price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
+extern void loyalty_take_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part, List *matches, List *returns);
 extern void loyalty_freeze_price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
 extern void loyalty_give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part);
 
@@ -429,6 +435,8 @@ typedef enum LoyaltyTable
 	TABLE_LOT,
 	TABLE_ALLOCATION,
 	TABLE_MESSAGE,
+	TABLE_MEMBER_DAY,			/* these two by analytics, which keeps figures */
+	TABLE_MEMBER_SUMMARY,
 	LOYALTY_NTABLES
 } LoyaltyTable;
 

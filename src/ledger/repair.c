@@ -220,6 +220,7 @@ loyalty_verify(PG_FUNCTION_ARGS)
 			values[0] = CStringGetTextDatum(d->key);
 			nulls[1] = d->customer == NULL;
 			values[1] = d->customer == NULL ? (Datum) 0 : CStringGetTextDatum(d->customer);
+			nulls[2] = nulls[3] = d->unknown;
 			values[2] = PointsGetDatum(d->booked);
 			values[3] = PointsGetDatum(d->due);
 			values[4] = CStringGetTextDatum(d->problem);

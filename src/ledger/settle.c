@@ -132,13 +132,47 @@ park(void *arg)
 						"parked", b->error, b->docs[i]->attempts + 1);
 }
 
+/*
+ * What waits already, of documents that are parked once more, makes room:
+ * each waits once, however often it is written meanwhile.
+ */
+static void
+park_instead(void *arg)
+{
+	Batch	   *b = arg;
+
+	take_waiting(b->docs, b->n);
+	park(b);
+}
+
+/*
+ * What is only tried out parks nothing; who compares wants to know.
+ */
+static void
+note_failures(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *outcome)
+{
+	MemoryContext old = MemoryContextSwitchTo(outcome->context);
+
+	for (int i = 0; i < n; i++)
+	{
+		LoyaltyDifference *d = palloc0(sizeof(LoyaltyDifference));
+
+		d->source = docs[i]->source;
+		d->key = pstrdup(docs[i]->key);
+		d->unknown = true;
+		d->problem = psprintf("cannot be evaluated: %s", error->message);
+		outcome->differences = lappend(outcome->differences, d);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 static void
 park_documents(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *outcome, Failures *failures)
 {
 	Batch		b = {docs, n, outcome, error};
 
 	for (int i = 0; i < n; i++)
-		if (docs[i]->source->raise && !outcome->unattended)
+		if (docs[i]->source->raise && !outcome->unattended && !outcome->dry)
 			ReThrowError(error);
 	if (failures->first == NULL)
 	{
@@ -147,7 +181,14 @@ park_documents(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *
 	}
 	failures->count += n;
 	outcome->parked += n;
-	error = attempt(park, &b);
+	if (outcome->collect)
+		note_failures(docs, n, error, outcome);
+	if (outcome->dry)
+		return;
+	/* under REPEATABLE READ somebody may have taken what waits: then it is left */
+	error = loyalty_anything_waits() ? attempt(park_instead, &b) : attempt(park, &b);
+	if (error != NULL)
+		error = attempt(park, &b);
 	if (error != NULL)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
@@ -189,16 +230,7 @@ read_customers(void *arg)
 {
 	Batch	   *b = arg;
 
-	loyalty_read_headers(b->docs, b->n, false);
-	for (int i = 0; i < b->n; i++)
-	{
-		LoyaltyFacts *facts = b->docs[i]->facts;
-
-		if (facts != NULL && facts->customer != NULL)
-			b->docs[i]->member_hint = loyalty_member_number(b->docs[i]->source->program, facts->customer, 0);
-		if (facts != NULL)
-			b->docs[i]->at = facts->at;
-	}
+	loyalty_peek_headers(b->docs, b->n);
 }
 
 static void
@@ -311,7 +343,15 @@ loyalty_evaluate(List *list, LoyaltyOutcome *outcome)
 	if (pushed)
 		PopActiveSnapshot();
 
-	if (failures.count > 0)
+	if (failures.count > 0 && outcome->dry)
+		ereport(WARNING,
+				(errcode(failures.first->sqlerrcode),
+				 errmsg_plural("loyalty could not evaluate %d document",
+							   "loyalty could not evaluate %d documents",
+							   failures.count, failures.count),
+				 errdetail("Document \"%s\" of source \"%s\": %s", failures.document->key,
+						   failures.document->source->name, failures.first->message)));
+	else if (failures.count > 0)
 		ereport(WARNING,
 				(errcode(failures.first->sqlerrcode),
 				 errmsg_plural("loyalty parked %d document that could not be evaluated",
@@ -331,6 +371,7 @@ loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome)
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 
+	outcome->dry = true;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	loyalty_evaluate(docs, outcome);

@@ -47,17 +47,17 @@ typedef struct RowBuffer
 } RowBuffer;
 
 static RowBuffer buffers[LOYALTY_NTABLES] = {
-	[TABLE_DOCUMENT] = {.name = "document", .natts = 30, .insert = {
+	[TABLE_DOCUMENT] = {.name = "document", .natts = 31, .insert = {
 		.sql = "INSERT INTO loyalty.document (source_id, doc_key, member_id, root_source_id, root_key, state, kind,"
 		" occurred_at, doc_date, company, channel, gross, paid, lines, tier_before, tier_id, rate, rules,"
 		" matches, seen, priced_at, qualifying, overcredited, points, written_off, raw, last_seq, booked_at, usable_from,"
-		" growth) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)",
-		.nparams = 30,
+		" growth, is_opening) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+		" $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
+		.nparams = 31,
 		.types = {INT4OID, TEXTOID, INT8OID, INT4OID, TEXTOID, TEXTOID, TEXTOID,
 			TIMESTAMPTZOID, DATEOID, TEXTOID, TEXTOID, NUMERICOID, NUMERICOID, JSONBOID,
 			NUMERICOID, INT4OID, NUMERICOID, INT4ARRAYOID, JSONBOID, INT8ARRAYOID, TIMESTAMPTZOID, NUMERICOID, NUMERICOID,
-		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID, NUMERICOID}
+		NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID, TIMESTAMPTZOID, DATEOID, NUMERICOID, BOOLOID}
 	}},
 	[TABLE_ENTRY] = {.name = "entry", .natts = LOYALTY_ENTRY_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.entry (member_id, seq, kind, points, occurred_at, recorded_at, expires_on,"
@@ -84,6 +84,18 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.nparams = LOYALTY_MESSAGE_NATTS,
 		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
 		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
+	}},
+	[TABLE_MEMBER_DAY] = {.name = "member_day", .natts = 8, .insert = {
+		.sql = "INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		.nparams = 8,
+		.types = {INT8OID, DATEOID, INT4OID, INT4OID, INT4OID, INT4OID, NUMERICOID, NUMERICOID}
+	}},
+	[TABLE_MEMBER_SUMMARY] = {.name = "member_summary", .natts = 11, .insert = {
+		.sql = "INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,"
+		" purchase_days, first_sale_on, last_sale_on, last_return_on) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		.nparams = 11,
+		.types = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, NUMERICOID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID}
 	}},
 };
 
@@ -191,11 +203,11 @@ compare_document_rows(const void *a, const void *b)
 {
 	const Row  *x = a;
 	const Row  *y = b;
-	text	   *tx = DatumGetTextPP(x->values[1]);
-	text	   *ty = DatumGetTextPP(y->values[1]);
-	int			lx = VARSIZE_ANY_EXHDR(tx);
-	int			ly = VARSIZE_ANY_EXHDR(ty);
-	int			c = memcmp(VARDATA_ANY(tx), VARDATA_ANY(ty), Min(lx, ly));
+	text	   *tx = (text *) DatumGetPointer(x->values[1]);	/* as we made it: plain */
+	text	   *ty = (text *) DatumGetPointer(y->values[1]);
+	int			lx = VARSIZE(tx) - VARHDRSZ;
+	int			ly = VARSIZE(ty) - VARHDRSZ;
+	int			c = memcmp(VARDATA(tx), VARDATA(ty), Min(lx, ly));
 
 	return c != 0 ? c : lx - ly;
 }
@@ -207,8 +219,10 @@ write_direct(RowBuffer *b, Relation rel)
 	CommandId	cid = GetCurrentCommandId(true);
 	int			nslots = Min(b->nrows, BATCH_ROWS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));	/* not counted by every slot */
+	TupleDesc	desc = RelationGetDescr(rel);
 
+	if (nslots > 1)
+		desc = CreateTupleDescCopy(desc);	/* not counted by every slot */
 	if (b == &buffers[TABLE_DOCUMENT])
 		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 	open_direct(&w, rel);

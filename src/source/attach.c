@@ -146,6 +146,11 @@ check_table(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", get_rel_name(relid))));
+	if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a temporary table", get_rel_name(relid)),
+				 errdetail("Only its own session can read it, and what it books has to last.")));
 	if (!loyalty_owns_relation(relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, get_rel_name(relid));
 	if (get_rel_namespace(relid) == get_namespace_oid(LOYALTY_SCHEMA, true))
@@ -199,43 +204,101 @@ try_mapping(LoyaltySource *source)
 					 errmsg("expression \"%s\" must be made of columns of its own row by built-in immutable functions",
 							loyalty_item_name(keys[i])),
 					 errhint("It is evaluated for every row that is written.")));
+		if (e != NULL && bms_is_empty(e->columns))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("expression \"%s\" is the same for every row", loyalty_item_name(keys[i])),
+					 internalerrposition(1), internalerrquery(e->text)));
 	}
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
 }
 
 /*
- * A line's parent and a document's key must be able to be equal; said here, in
- * terms of the mapping, before a statement made of both would not compile.
+ * An item of a source, compiled as the owner of its table.
  */
-static void
-check_parent(LoyaltySource *source)
+static LoyaltyExpression *
+compile_item(LoyaltySource *source, LoyaltyItem item)
 {
-	LoyaltyExpression *key;
-	LoyaltyExpression *parent;
 	LoyaltyIdentity save;
+	LoyaltyExpression *e;
 	int			nest;
 
-	if (!OidIsValid(source->lines))
-		return;
 	loyalty_become_reader(loyalty_source_owner(source), &save);
 	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
-	key = loyalty_compile_item(source, ITEM_KEY, CurrentMemoryContext);
-	parent = loyalty_compile_item(source, ITEM_LINE_PARENT, CurrentMemoryContext);
+	e = loyalty_compile_item(source, item, loyalty_config()->context);
 	loyalty_unpin_settings(nest);
 	loyalty_resume(&save);
-	if (key->nparts != parent->nparts)
+	return e;
+}
+
+/*
+ * What leads from one row to another must be able to be equal to the other's
+ * key.  Links are compared as text, so there text may stand for any type.
+ */
+static void
+check_link(LoyaltySource *source, LoyaltyItem item, LoyaltySource *target, LoyaltyItem target_item, bool as_text)
+{
+	LoyaltyExpression *link = compile_item(source, item);
+	LoyaltyExpression *key = compile_item(target, target_item);
+	char	   *name = psprintf("\"%s\"%s", loyalty_item_name(target_item),
+								target == source ? "" : psprintf(" of source \"%s\"", target->name));
+
+	/* a record, or text in the form of one */
+	if (as_text && link->nparts == 1 && key->nparts > 1 &&
+		(type_is_rowtype(link->types[0]) || TypeCategory(link->types[0]) == TYPCATEGORY_STRING))
+		return;
+	if (key->nparts != link->nparts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"line_parent\" and \"key\" have different numbers of columns")));
+				 errmsg("\"%s\" and %s have different numbers of columns", loyalty_item_name(item), name),
+				 internalerrposition(1), internalerrquery(link->text)));
 	for (int i = 0; i < key->nparts; i++)
-		if (TypeCategory(key->types[i]) != TypeCategory(parent->types[i]))
+	{
+		TYPCATEGORY key_category = TypeCategory(key->types[i]);
+		TYPCATEGORY link_category = TypeCategory(link->types[i]);
+
+		if (key_category != link_category &&
+			!(as_text && (key_category == TYPCATEGORY_STRING || link_category == TYPCATEGORY_STRING)))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("expression \"line_parent\" is %s, but \"key\" is %s",
-							format_type_be(parent->types[i]), format_type_be(key->types[i])),
+					 errmsg("expression \"%s\" is %s, but %s is %s",
+							loyalty_item_name(item), format_type_be(link->types[i]),
+							name, format_type_be(key->types[i])),
 					 errhint("Write the conversion into the expression."),
-					 internalerrposition(1), internalerrquery(parent->text)));
+					 internalerrposition(1), internalerrquery(link->text)));
+	}
+}
+
+/*
+ * Lines to their documents, returns to their sales: said here, in terms of the
+ * mapping, before a statement made of both would not compile, or every return
+ * would be parked.
+ */
+static void
+check_links(LoyaltySource *source)
+{
+	LoyaltySource *sales = loyalty_return_source(source);
+
+	if (OidIsValid(source->lines))
+		check_link(source, ITEM_LINE_PARENT, source, ITEM_KEY, false);
+	/* what does not exist any more, or is mapped anew, cannot be asked */
+	if (!sales->attached || sales->of_events || get_rel_name(sales->header) == NULL ||
+		(OidIsValid(sales->lines) && get_rel_name(sales->lines) == NULL))
+		return;
+	if (source->items[ITEM_RETURN_OF] != NULL)
+		check_link(source, ITEM_RETURN_OF, sales, ITEM_KEY, true);
+	if (source->items[ITEM_LINE_RETURN_OF] != NULL)
+	{
+		if (source->items[ITEM_RETURN_OF] == NULL &&
+			(!OidIsValid(sales->lines) || compile_item(sales, ITEM_LINE_KEY)->uses_header))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("source \"%s\" cannot look up documents by their lines", sales->name),
+					 errhint("Map its line_key without using r, or map return_of.")));
+		if (OidIsValid(sales->lines))
+			check_link(source, ITEM_LINE_RETURN_OF, sales, ITEM_LINE_KEY, true);
+	}
 }
 
 static void
@@ -400,7 +463,8 @@ loyalty_attach(PG_FUNCTION_ARGS)
 			if (source->items[i] != NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s is mapped, but no table of lines is given", loyalty_item_name(i))));
+						 errmsg("%s is mapped, but no table of lines is given", loyalty_item_name(i)),
+						 errhint("Give \"lines\", or leave the item out.")));
 	if (source->items[ITEM_AMOUNT] == NULL && source->items[ITEM_LINE_AMOUNT] == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -409,7 +473,7 @@ loyalty_attach(PG_FUNCTION_ARGS)
 	source->search_path = PG_ARGISNULL(ARG_SEARCH_PATH) ? loyalty_current_search_path() : text_arg(fcinfo, ARG_SEARCH_PATH);
 
 	loyalty_connect();
-	check_parent(source);
+	check_links(source);
 	try_mapping(source);
 
 	strings[0] = name;
@@ -478,7 +542,8 @@ loyalty_detach(PG_FUNCTION_ARGS)
 	if (!source->attached)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("source \"%s\" is not attached", source->name)));
+				 errmsg("source \"%s\" is not attached", source->name),
+				 errhint("loyalty.status() lists the sources.")));
 	if (source->of_events)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),

@@ -341,6 +341,9 @@ loyalty_canonical_key(LoyaltySource *source, const char *key)
 		if (e->types[i] == NUMERICOID)
 			value = NumericGetDatum(loyalty_num_trim(DatumGetNumeric(value)));
 		parts[i] = OidOutputFunctionCall(output, value);
+		/* as text, its blanks are gone */
+		if (e->types[i] == BPCHAROID)
+			parts[i][bpchartruelen(parts[i], strlen(parts[i]))] = '\0';
 	}
 	return loyalty_compose_key(parts, e->nparts);
 }
@@ -450,6 +453,15 @@ append_parts(StringInfo sql, char **parts, int nparts)
 }
 
 /*
+ * Name of a key column's type as SQL: "character" alone would be character(1).
+ */
+static char *
+key_type(LoyaltyExpression *key, int part)
+{
+	return format_type_extended(key->types[part], -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+/*
  * "e1 = ANY ($1::type[])", or a join with the unnested columns of the key.
  */
 static void
@@ -458,13 +470,13 @@ append_key_condition(StringInfo from, StringInfo where, LoyaltyExpression *key)
 	if (key->nparts == 1)
 	{
 		appendStringInfo(where, "%s OPERATOR(pg_catalog.=) ANY ($1::%s[])",
-						 key->bare[0], format_type_be_qualified(key->types[0]));
+						 key->bare[0], key_type(key, 0));
 		return;
 	}
 	appendStringInfoString(from, " CROSS JOIN ROWS FROM (");
 	for (int i = 0; i < key->nparts; i++)
 		appendStringInfo(from, "%spg_catalog.unnest($%d::%s[])", i > 0 ? ", " : "", i + 1,
-						 format_type_be_qualified(key->types[i]));
+						 key_type(key, i));
 	appendStringInfoString(from, ") AS loyalty_k (");
 	for (int i = 0; i < key->nparts; i++)
 		appendStringInfo(from, "%sk%d", i > 0 ? ", " : "", i + 1);

@@ -228,6 +228,9 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 		fresh = last == NULL;
 	else
 		fresh = kind == TOUCH_CHANGE && last != NULL && last->touched && last->fresh;
+	/* two rows with one key: whoever reads them will say so */
+	if (kind == TOUCH_INSERT && last != NULL && last->touched && last->row != NULL)
+		row = NULL;
 	if (row != NULL)
 		row = arena_copy(row, row->t_len);
 	/* the first version the transaction found is the one the books may know */

@@ -171,7 +171,8 @@ BEGIN
 		OR (v_at AT TIME ZONE (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program))::date > v.valid_to THEN
 		RAISE EXCEPTION 'voucher "%" is not valid', code USING ERRCODE = 'LY003',
 			DETAIL = CASE WHEN v.is_void THEN 'It was taken back.' WHEN v_at < v.valid_from THEN 'It is not valid yet.'
-				ELSE format('It was valid through %s.', v.valid_to) END;
+				ELSE format('It was valid through %s.', v.valid_to) END,
+			HINT = 'vouchers() lists those that are.';
 	END IF;
 	IF NOT v.is_transferable AND (customer IS NULL
 			OR v.member_id NOT IN (SELECT loyalty.members_of(loyalty.member_id(program, customer)))) THEN
@@ -190,12 +191,14 @@ BEGIN
 	END IF;
 	IF v_order.total < v.min_order THEN
 		RAISE EXCEPTION 'the order is too small for voucher "%"', code USING ERRCODE = 'LY011',
-			DETAIL = format('Its amount is %s, the least is %s.', v_order.total, v.min_order);
+			DETAIL = format('Its amount is %s, the least is %s.', v_order.total, v.min_order),
+			HINT = 'The voucher is for larger orders.';
 	END IF;
 	IF v_order.goods = 0 AND v_order.total > 0 THEN
 		RAISE EXCEPTION 'the order has no goods that voucher "%" is for', code USING ERRCODE = 'LY011',
 			DETAIL = format('Categories: %s, products: %s.', coalesce(array_to_string(r.categories, ', '), 'all'),
-				coalesce(array_to_string(r.products, ', '), 'all'));
+				coalesce(array_to_string(r.products, ', '), 'all')),
+			HINT = 'quote_reward() says what it takes off an order.';
 	END IF;
 	use_voucher.value := CASE v.kind WHEN 'value' THEN least(v.remaining, v_order.goods)
 		WHEN 'percent' THEN trunc(v_order.goods * v.value / 100, coalesce((SELECT p.value_scale
@@ -265,7 +268,8 @@ BEGIN
 	-- a use that was captured can be given back; what was released, or has expired, is gone
 	IF captured AND (u.state = 'released' OR u.expires_at <= coalesce(at, clock_timestamp())) THEN
 		RAISE EXCEPTION 'use "%" of voucher "%" is not reserved', key, code USING ERRCODE = 'LY003',
-			DETAIL = CASE WHEN u.state = 'released' THEN 'It was released.' ELSE 'It has expired.' END;
+			DETAIL = CASE WHEN u.state = 'released' THEN 'It was released.' ELSE 'It has expired.' END,
+			HINT = 'Use the voucher anew, with another key.';
 	END IF;
 	UPDATE loyalty.voucher_use x SET state = CASE WHEN captured THEN 'captured' ELSE 'released' END,
 			doc_key = coalesce(close_voucher.doc_key, x.doc_key)
