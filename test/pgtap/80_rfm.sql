@@ -68,6 +68,9 @@ SELECT matches(shop.rfm('2024-03-10'), '^a [0-9]{3} 69/1/100.00', 'a document th
 -- wrong arguments
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(method => 'quintile')$$, '22023', NULL, 'an unknown method is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(window_days => 0)$$, '22023', NULL, 'a window of no days is refused');
+SELECT throws_ok($$SELECT * FROM loyalty.rfm(window_days => 2147483647)$$, '22023', NULL, 'one of all eternity as well');
+SELECT throws_ok($$SELECT loyalty.take_rfm_snapshot('club', 'infinity')$$, '22023', NULL, 'a snapshot is of a day');
+SELECT throws_ok($$SELECT loyalty.set_rfm('club', language => 'nonsense!')$$, '22023', NULL, 'a language is a code');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(as_of => 'infinity')$$, '22023', NULL, 'an infinite day is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(program => 'nope')$$, 'LY001', NULL, 'an unknown programme is refused');
 SELECT throws_ok($$SELECT loyalty.set_rfm('club', model => 'nope')$$, 'LY001', NULL, 'an unknown model is refused');
@@ -105,6 +108,12 @@ UPDATE shop.invoice SET customer = 'e' WHERE customer = 'b';
 SELECT matches(shop.rfm('2024-03-10'), 'b prospect.*e [0-9]{3} 38/5/210.00', 'a customer merged into another has his purchases');
 UPDATE shop.invoice SET customer = 'b' WHERE id IN (2, 3);
 SELECT is(shop.scores('club'), :'before', 'and back');
+
+SAVEPOINT s;
+SELECT loyalty.merge_customers('club', 'b', 'e') \g /dev/null
+SELECT is(shop.rfm('2024-03-10') ~ 'b ', false, 'who was merged is nobody of his own');
+SELECT matches(shop.rfm('2024-03-10'), 'e [0-9]{3} 38/5/210.00', 'the other has his purchases');
+ROLLBACK TO s;
 
 -- what is kept is what the documents give
 SELECT cmp_ok(loyalty.refresh_analytics('club', '2024-03-10'), '>=', 6::bigint, 'a refresh reads the members');
@@ -198,6 +207,9 @@ SELECT loyalty.set_rfm('club', model => 'mine', language => 'de') \gset
 SELECT loyalty.refresh_analytics('club', '2024-03-10') \gset
 SELECT is((SELECT segment || ' ' || segment_label FROM loyalty.rfm_current WHERE member_id = loyalty.member_id('club', 'd')),
 	'best Die Besten', 'the programme''s own model and language');
+SELECT loyalty.set_rfm('club', model => 'mine', language => 'it') \gset
+SELECT is((SELECT segment || ' ' || segment_label FROM loyalty.rfm_current WHERE member_id = loyalty.member_id('club', 'd')), 'best best', 'without a label in either language, the name');
+SELECT is((SELECT count(*) FROM loyalty.segment_summary WHERE program = 'club' AND segment_label = 'Hibernating'), 1::bigint, 'without one in the programme''s language, English');
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('mine')$$, 'LY003', NULL, 'a model in use stays');
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('grid')$$, 'LY003', NULL, 'a shipped one as well');
 SELECT loyalty.set_rfm('club') \gset

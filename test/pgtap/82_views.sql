@@ -160,6 +160,7 @@ SELECT results_eq($$SELECT customer, vouchers, voucher_value, next_voucher_expir
 SELECT loyalty.redeem_voucher('club', :'code', 6, 'u2') \g /dev/null
 SELECT is(shop.export('voucher_within_days => 5'), '', 'one that is used up is not left');
 
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', expiring_within_days => 2147483647)$$, '22023', NULL, 'days have an end');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', 'nope')$$, 'LY001', NULL, 'an unknown segment is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Tin')$$, 'LY001', NULL, 'an unknown tier is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', group_name => 'nope')$$, '22023', NULL, 'an unknown group is refused');
