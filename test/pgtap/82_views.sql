@@ -194,7 +194,7 @@ CREATE FUNCTION shop.readable() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE v text;
 BEGIN
 	FOR v IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'v'
-			AND c.relname NOT IN ('member_balance', 'member_points', 'member_tier', 'redemption_list', 'document_line', 'parked', 'dead_message') ORDER BY 1 LOOP
+			AND c.relname NOT IN ('member_balance', 'member_points', 'member_tier', 'redemption_list', 'document_line', 'parked', 'dead_message', 'merged_member') ORDER BY 1 LOOP
 		BEGIN
 			SET LOCAL ROLE loyalty_bi;
 			EXECUTE format('SELECT * FROM loyalty.%I', v);
