@@ -111,7 +111,7 @@ bool
 loyalty_counts_events(LoyaltyRuleBook *book, const char *kind)
 {
 	for (int i = 0; i < book->ncodes; i++)
-		if (strcmp(book->codes[i].rule->event, kind) == 0 && book->codes[i].condition != NULL &&
+		if (book->codes[i].condition != NULL && strcmp(book->codes[i].rule->event, kind) == 0 &&
 			bms_is_member(IN_EVENT_COUNT, book->codes[i].condition->uses[SPACE_EVENT]))
 			return true;
 	return false;
@@ -125,7 +125,7 @@ counted_kinds(LoyaltyRuleBook *book)
 	int			n = 0;
 
 	for (int i = 0; i < book->ncodes; i++)
-		if (loyalty_counts_events(book, book->codes[i].rule->event))
+		if (book->codes[i].condition != NULL && loyalty_counts_events(book, book->codes[i].rule->event))
 			kinds[n++] = book->codes[i].rule->event;
 	return loyalty_text_array(kinds, n);
 }

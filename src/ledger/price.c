@@ -131,7 +131,7 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 {
 	LoyaltyProgram *program = member->program;
 	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
-	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL, NULL};
+	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL, member->id, NULL};
 	LoyaltyFigures figures;
 	List	   *matches;
 

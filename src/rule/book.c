@@ -78,6 +78,13 @@ loyalty_rule_is_in_book(LoyaltyRule *rule)
 	return rule->current || (rule->replaced && rule->asks_history);
 }
 
+/* a limit on everything, which is for events, too */
+static bool
+is_for_all(LoyaltyRule *rule)
+{
+	return rule->kind == RULE_CAP && rule->condition == NULL && rule->source == NULL;
+}
+
 /* the same condition, compiled already: versions mostly differ in points */
 static LoyaltyRuleCode *
 same_condition(LoyaltyRuleBook *book, LoyaltyRule *rule)
@@ -125,7 +132,7 @@ compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines
 	{
 		LoyaltyRule *rule = lfirst(lc);
 
-		if (loyalty_rule_is_in_book(rule) && (rule->event != NULL) == events &&
+		if (loyalty_rule_is_in_book(rule) && ((rule->event != NULL) == events || is_for_all(rule)) &&
 			(rule->source == NULL || (source != NULL && strcmp(rule->source, source) == 0)))
 			rules = lappend(rules, rule);
 	}

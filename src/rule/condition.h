@@ -84,6 +84,7 @@ typedef enum LoyaltyMemberField
 	IN_MEMBER_FIRST_PURCHASE_ON,	/* date */
 	IN_MEMBER_CYCLE_DAYS,		/* numeric; ... to here */
 	IN_MEMBER_ATTRIBUTES,		/* jsonb */
+	IN_MEMBER_CAMPAIGNS,		/* text[] */
 	IN_MEMBER_SEGMENT,			/* text */
 	IN_MEMBER_NFIELDS
 } LoyaltyMemberField;

@@ -24,6 +24,7 @@ typedef struct LoyaltyQuestion
 	LoyaltyTier *tier;			/* at which it earns, NULL below the first */
 	DateADT		joined_on;
 	LoyaltyFigures *figures;	/* of the purchases before it, NULL if nobody asks */
+	int64		member_id;		/* 0 if he is none yet */
 	const char *segment;		/* of the member, for rewards; NULL for none */
 } LoyaltyQuestion;
 

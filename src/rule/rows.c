@@ -21,6 +21,13 @@
 #include "rule/condition.h"
 #include "rule/match.h"
 
+static LoyaltyPlan plan_campaigns = {
+	.sql = "SELECT ARRAY(SELECT c.name FROM loyalty.campaign_member t"
+	" CROSS JOIN LATERAL (SELECT * FROM loyalty.campaign x WHERE x.campaign_id = t.campaign_id OFFSET 0) c"
+	" WHERE t.member_id = $1 AND t.assigned = 'target' AND $2 BETWEEN t.counts_from AND c.ends_on ORDER BY c.name)",
+	.nparams = 2, .types = {INT8OID, DATEOID}
+};
+
 #define WANTED(book, space, column) bms_is_member(column, (book)->uses[space])
 
 static void
@@ -124,6 +131,27 @@ days_to(DateADT first, DateADT date, bool later)
 }
 
 /*
+ * Campaigns that address the member on the document's day.  Who is chosen later
+ * counts from a later day, so the answer is the same whenever it is asked for.
+ */
+static Datum
+campaigns_of(LoyaltyQuestion *q)
+{
+	Datum		values[2];
+	Datum		campaigns;
+	bool		isnull;
+
+	if (q->member_id == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	values[0] = Int64GetDatum(q->member_id);
+	values[1] = DateADTGetDatum(q->facts->date);
+	(void) loyalty_run(&plan_campaigns, values, NULL);
+	campaigns = PointerGetDatum(DatumGetArrayTypePCopy(loyalty_spi_datum(0, 1, &isnull)));
+	SPI_freetuptable(SPI_tuptable);
+	return campaigns;
+}
+
+/*
  * What the engine knows of the member, and what he has bought before.
  */
 static void
@@ -151,6 +179,8 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to(q->facts->birthday, date, false));
 	row->nulls[IN_MEMBER_ATTRIBUTES] = q->facts->attributes == NULL;
 	row->values[IN_MEMBER_ATTRIBUTES] = JsonbPGetDatum(q->facts->attributes);
+	if (WANTED(book, SPACE_MEMBER, IN_MEMBER_CAMPAIGNS))
+		put(row, IN_MEMBER_CAMPAIGNS, campaigns_of(q));
 	put_text(row, IN_MEMBER_SEGMENT, q->segment);
 
 	for (int i = IN_MEMBER_PURCHASE_COUNT; i <= IN_MEMBER_CYCLE_DAYS; i++)

@@ -86,6 +86,7 @@ static const Field member_fields[] = {
 	[IN_MEMBER_FIRST_PURCHASE_ON] = {"first_purchase_on", DATEOID, "day of the first purchase"},
 	[IN_MEMBER_CYCLE_DAYS] = {"cycle_days", NUMERICOID, "mean days between the days of purchase so far; NULL for fewer than three"},
 	[IN_MEMBER_ATTRIBUTES] = {"attributes", JSONBOID, "further attributes of the member"},
+	[IN_MEMBER_CAMPAIGNS] = {"campaigns", TEXTARRAYOID, "campaigns that address the member on that day, not those he is held out of"},
 	[IN_MEMBER_SEGMENT] = {"segment", TEXTOID, "RFM segment as of the last refresh_analytics(); NULL for none; rewards only"},
 };
 

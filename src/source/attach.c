@@ -244,6 +244,10 @@ check_link(LoyaltySource *source, LoyaltyItem item, LoyaltySource *target, Loyal
 	char	   *name = psprintf("\"%s\"%s", loyalty_item_name(target_item),
 								target == source ? "" : psprintf(" of source \"%s\"", target->name));
 
+	/* a record, or text in the form of one */
+	if (as_text && link->nparts == 1 && key->nparts > 1 &&
+		(type_is_rowtype(link->types[0]) || TypeCategory(link->types[0]) == TYPCATEGORY_STRING))
+		return;
 	if (key->nparts != link->nparts)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -176,7 +176,7 @@ COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
 COMMENT ON COLUMN loyalty.rule.program_id IS 'programme the rule belongs to';
 COMMENT ON COLUMN loyalty.rule.name IS 'name of the rule';
 COMMENT ON COLUMN loyalty.rule.version IS 'version of the rule, counted from 1';
-COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give';
+COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give, to events as well if it has no condition and no source';
 COMMENT ON COLUMN loyalty.rule.points IS 'points given per per_amount, or once by a bonus';
 COMMENT ON COLUMN loyalty.rule.per_amount IS 'amount of money, or number of units, that gives the points: 1 point per 300 is points 1, per_amount 300';
 COMMENT ON COLUMN loyalty.rule.factor IS 'factor of a multiplier; how several combine is the programme''s stacking';

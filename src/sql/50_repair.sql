@@ -15,17 +15,16 @@ BEGIN
 		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023', HINT = 'Leave it out for the default.';
 	END IF;
 	documents := 0; points := 0; parked := 0;
-	IF mode <> 'dry_run' THEN
-		-- where nothing can be committed, nothing is begun
-		COMMIT;
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	END IF;
 	SELECT pg_catalog.array_agg(d.doc_key)
 		INTO v_keys FROM loyalty.documents_of(source) d;
 	v_total := coalesce(pg_catalog.array_length(v_keys, 1), 0);
-	-- a batch that is undone cannot be seen by the next one
 	IF mode = 'dry_run' THEN
+		-- a batch that is undone cannot be seen by the next one
 		batch := greatest(v_total, 1)::integer;
+	ELSE
+		-- where nothing can be committed, nothing is begun
+		COMMIT;
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	END IF;
 	WHILE v_from <= v_total LOOP
 		SELECT * INTO v_part FROM loyalty.book(source, v_keys[v_from : v_from + batch - 1], mode);

@@ -162,6 +162,32 @@ INSERT INTO shop.late VALUES (1, 'eve', 10);
 SELECT lives_ok($$SELECT loyalty.detach('late')$$, 'a source can be detached while documents wait');
 SELECT lives_ok($$SELECT loyalty.settle()$$, 'and what waits does no harm');
 
+-- links that could never match, or not be followed
+CREATE TABLE shop.link (id uuid PRIMARY KEY, customer text, at date, total numeric, of uuid, no integer);
+CREATE TABLE shop.link_line (id integer, parent uuid, amount numeric, of integer);
+CREATE FUNCTION shop.linked(VARIADIC more text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SELECT loyalty.attach(%L, %L, %L, key => %L, customer => %L, doc_date => %L, %s)',
+		'link', 'at', 'shop.link', 'r.id', 'r.customer', 'r.at', array_to_string(more, ', '));
+END
+$$;
+SELECT throws_like($$SELECT shop.linked('amount => ''r.total''', 'return_of => ''(r.of, r.no)''')$$,
+	'"return_of" and "key" have different numbers of columns', 'a link with more columns than the key');
+SELECT throws_like($$SELECT shop.linked('amount => ''r.total''', 'return_of => ''r.no''')$$,
+	'expression "return_of" is integer, but "key" is uuid', 'a link of another type');
+SELECT throws_like($$SELECT shop.linked('lines => ''shop.link_line''', 'line_parent => ''l.parent''', 'line_key => ''l.id''', 'line_amount => ''l.amount''', 'line_return_of => ''l.parent''')$$,
+	'expression "line_return_of" is uuid, but "line_key" is integer', 'a line''s link of another type');
+SELECT throws_like($$SELECT shop.linked('lines => ''shop.link_line''', 'line_parent => ''l.parent''', 'line_key => ''r.no''', 'line_amount => ''l.amount''', 'line_return_of => ''l.of''')$$,
+	'source "link" cannot look up documents by their lines', 'lines'' links that cannot be followed');
+SELECT throws_like($$SELECT loyalty.attach('link', 'at', 'shop.link', '7', 'r.customer', 'r.at', amount => 'r.total')$$,
+	'expression "key" is the same for every row', 'a key that is none');
+SELECT lives_ok($$SELECT shop.linked('amount => ''r.total''', 'return_of => ''r.of::text''')$$, 'text may stand for any key');
+SELECT throws_like($$SELECT loyalty.attach('back', 'at', 'shop.late', 'r.id', 'r.customer', '''2024-03-10''::date', amount => 'r.total', return_of => 'r.id', return_source => 'link')$$,
+	'expression "return_of" is integer, but "key" of source "link" is uuid', 'a link into another source is checked as well');
+CREATE TEMP TABLE fleeting (id integer PRIMARY KEY, customer text, total numeric);
+SELECT throws_ok($$SELECT loyalty.attach('temp', 'at', 'fleeting', 'r.id', 'r.customer', '''2024-03-10''::date', amount => 'r.total')$$,
+	'42809', NULL, 'a temporary table');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

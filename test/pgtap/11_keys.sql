@@ -127,6 +127,26 @@ UPDATE shop.nullpair SET no = 3, of_no = 2, total = -2 WHERE total = 6;
 SELECT is(loyalty.balance('keys', '(acme,1)'), 3.00, 'numbered, one is a sale and the other returns goods of it');
 SELECT is_empty($$SELECT * FROM loyalty.verify('nullpair')$$, 'verify() finds the same');
 
+-- char(n), alone and as a part of a key, whichever way the document is read
+CREATE TABLE shop.padded (no char(8) PRIMARY KEY, customer char(6), total numeric, of char(8));
+SELECT loyalty.attach('padded', 'keys', 'shop.padded', 'r.no', 'r.customer', '''2024-03-10''::date', amount => 'r.total',
+	return_of => 'r.of', evaluate => 'statement') \gset
+INSERT INTO shop.padded VALUES ('A-1', 'pad', 30, NULL), ('A-2', 'pad', 20, NULL), ('A-3', 'pad', -5, 'A-1');
+SELECT is(loyalty.balance('keys', 'pad'), 45.00, 'a key of type char(8)');
+SELECT is_empty($$SELECT * FROM loyalty.verify('padded')$$, 'which verify() finds again');
+SELECT is(loyalty.reevaluate('padded', 'A-1', 'A-2     '), 0.00, 'and reevaluate(), with its blanks or without them');
+SELECT is((SELECT count(*) FROM shop.document WHERE doc_key LIKE 'A-%'), 3::bigint, 'each is one document');
+CREATE TABLE shop.padded_pair (company char(4), no integer, customer text, PRIMARY KEY (company, no));
+CREATE TABLE shop.padded_line (company char(4), no integer, pos integer, amount numeric);
+SELECT loyalty.attach('padded pair', 'keys', 'shop.padded_pair', '(r.company, r.no)', 'r.customer', '''2024-03-10''::date',
+	lines => 'shop.padded_line', line_parent => '(l.company, l.no)', line_key => '(l.company, l.no, l.pos)',
+	line_amount => 'l.amount', evaluate => 'statement') \gset
+INSERT INTO shop.padded_pair VALUES ('ACME', 1, 'pair'), ('AC', 1, 'pair2');
+INSERT INTO shop.padded_line VALUES ('ACME', 1, 1, 7), ('ACME', 1, 2, 8), ('AC', 1, 1, 3);
+SELECT is(loyalty.balance('keys', 'pair'), 15.00, 'lines are found by a key of which char(4) is a part');
+SELECT is(loyalty.balance('keys', 'pair2'), 3.00, 'and not those of a shorter one');
+SELECT is_empty($$SELECT * FROM loyalty.verify('padded pair')$$, 'verify() agrees');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -110,6 +110,45 @@ TRUNCATE shop.invoice;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('bulk', 'tru'), 0.00, 'inserted and truncated: never was');
 
+-- documents of a day count in the order of their keys, whatever these are like and however they come
+SELECT loyalty.create_program('order', 'UTC') \gset
+SELECT loyalty.set_rule('order', 'base', 1, 300) \gset
+SELECT loyalty.set_tier('order', 'Gold', 6000, 2) \gset
+CREATE TABLE shop.pair (company integer, no integer, customer text, total numeric DEFAULT 600);
+CREATE TABLE shop.mixed (no text, customer text, total numeric DEFAULT 1200);
+SELECT loyalty.attach('pair', 'order', 'shop.pair', '(r.company, r.no)', 'r.customer', '''2024-03-10''::date', amount => 'r.total') \gset
+SELECT loyalty.attach('mixed', 'order', 'shop.mixed', 'r.no', 'r.customer', '''2024-03-10''::date', amount => 'r.total') \gset
+CREATE FUNCTION shop.in_order(customer text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(doc_key || ' ' || trim_scale(points), ' ' ORDER BY seq) FROM shop.entry WHERE member_id = loyalty.member_id('order', $1)
+$$;
+INSERT INTO shop.pair SELECT 1 + n / 6, 5 + n % 6, 'pair' FROM unnest('{7,2,11,0,9,4,1,10,3,8,5,6}'::integer[]) n;
+SELECT loyalty.settle() \gset
+SELECT is(shop.in_order('pair'), '(1,5) 2 (1,6) 2 (1,7) 2 (1,8) 2 (1,9) 2 (1,10) 2 (2,5) 2 (2,6) 2 (2,7) 2 (2,8) 4 (2,9) 4 (2,10) 4',
+	'composite keys: column by column');
+SAVEPOINT m;
+INSERT INTO shop.mixed SELECT k, 'mixed' FROM unnest('{10,9,5a,100,B,-2}'::text[]) k;
+SELECT loyalty.settle() \gset
+SELECT is(shop.in_order('mixed'), '-2 4 9 4 10 4 100 4 5a 8 B 8', 'numbers by value, then the others');
+ROLLBACK TO m;
+INSERT INTO shop.mixed SELECT k, 'mixed' FROM unnest('{5a,10,100,9,-2,B}'::text[]) k;
+SELECT loyalty.settle() \gset
+SELECT is(shop.in_order('mixed'), '-2 4 9 4 10 4 100 4 5a 8 B 8', 'the same in another order');
+ROLLBACK TO m;
+INSERT INTO shop.mixed SELECT k, 'mixed' FROM unnest('{9,B,-2,100,5a,10}'::text[]) k;
+SELECT loyalty.settle() \gset
+SELECT is(shop.in_order('mixed'), '-2 4 9 4 10 4 100 4 5a 8 B 8', 'and in a third');
+-- two rows with one key are nobody's guess
+SET LOCAL client_min_messages = error;
+INSERT INTO shop.mixed VALUES ('twice', 'first', 600), ('twice', 'second', 300);
+SELECT loyalty.settle() \gset
+SELECT results_eq($$SELECT doc_key COLLATE "default", sqlstate FROM shop.pending$$, $$VALUES ('twice', '21000')$$, 'a key that is not unique is parked');
+SELECT results_eq($$SELECT doc_key COLLATE "default", booked, due, problem FROM loyalty.verify('mixed') WHERE doc_key = 'twice'$$,
+	$$VALUES ('twice', NULL::numeric, NULL::numeric, 'cannot be evaluated: key "twice" of source "mixed" is not unique')$$, 'verify() says so');
+DELETE FROM shop.mixed WHERE customer = 'second';
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('order', 'first'), 2.00, 'until it is unique');
+SELECT is_empty($$SELECT FROM shop.pending$$, 'then nothing waits');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -86,6 +86,18 @@ SELECT is_empty($$SELECT FROM shop.pending$$, 'and nothing is parked');
 -- nothing to do
 SELECT is(loyalty.retry_parked(), 0::bigint, 'no parked document, no work');
 
+-- written again and again while it cannot be read, a document waits once
+INSERT INTO shop.now VALUES (40, 'once', 10, 0);
+UPDATE shop.now SET total = 20 WHERE id = 40;
+UPDATE shop.now SET total = 30 WHERE id = 40;
+SELECT results_eq($$SELECT doc_key COLLATE "default", attempts FROM loyalty.parked WHERE source = 'now'$$, $$VALUES ('40', 3)$$, 'a parked document that is written again waits once');
+SELECT is((SELECT problem FROM loyalty.verify('now') WHERE doc_key = '40'), 'cannot be evaluated: division by zero', 'verify() names it');
+SELECT results_eq($$SELECT documents, parked FROM loyalty.book('now', '{40}', 'dry_run')$$, $$VALUES (0::bigint, 1::bigint)$$, 'a dry run counts it');
+SELECT is((SELECT attempts FROM shop.pending), 3, 'and tries nothing');
+UPDATE shop.now SET qty = 3 WHERE id = 40;
+SELECT is_empty($$SELECT FROM shop.pending$$, 'and leaves when it can be read');
+SELECT is(loyalty.balance('md', 'once'), 10.00, 'booked as it is then');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

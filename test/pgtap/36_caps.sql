@@ -205,6 +205,19 @@ DELETE FROM shop.invoice WHERE id = 234;
 SELECT is(shop.row_of('big'), '150 150 100', 'and back');
 SELECT loyalty.end_rule('ca', 'big one') \gset
 
+-- a cap on everything is on events, too, but for one with a condition
+SELECT loyalty.set_rule('ca', 'month', kind => 'cap', cap_month => 30) \gset
+SELECT loyalty.set_rule('ca', 'visit', 12, kind => 'bonus', event => 'visit') \gset
+SELECT is(shop.sell(96, 'ev', '2024-05-01', 100), 10::numeric, 'ten of thirty');
+SELECT is((SELECT string_agg(trim_scale((SELECT e.points FROM loyalty.record_event('ca', 'ev', 'visit', n::text, ('2024-05-0' || n || ' 12:00+00')::timestamptz) e))::text, ' ' ORDER BY n) FROM generate_series(2, 4) n), '12 8 0', 'events have what is left of them');
+SELECT is(shop.sell(97, 'ev', '2024-05-20', 100), 0::numeric, 'and nothing is left for documents');
+SELECT is((SELECT e.points FROM loyalty.revoke_event('ca', 'ev', 'visit:2') e), 0.00, 'an event is revoked');
+SELECT is((SELECT string_agg(trim_scale(e.points)::text, ' ' ORDER BY e.occurred_at) FROM loyalty.events('ca', 'ev') e), '0 12 8', 'its place is the others');
+SELECT matches((SELECT string_agg(calculation, '; ') FROM loyalty.explain_event('ca', 'ev', 'visit:4')), 'no more than 8 left by its caps', 'explained');
+SELECT loyalty.set_rule('ca', 'month', kind => 'cap', cap_month => 30, condition => 'document.amount > 0') \gset
+SELECT is((SELECT e.points FROM loyalty.record_event('ca', 'ev', 'visit', '5', '2024-05-05 12:00+00') e), 12.00, 'not so one for documents');
+SELECT loyalty.end_rule('ca', r) FROM unnest('{month,visit}'::text[]) r \g /dev/null
+
 -- rounding line by line, and carried: caps hold all the same
 SELECT loyalty.create_program('li', 'UTC', rounding_scope => 'line') \gset
 SELECT loyalty.set_rule('li', 'base', 1, 3, cap_month => 10) \gset

@@ -141,6 +141,13 @@ SELECT is((SELECT points FROM loyalty.quote_earn('row', NULL, source => 'row', i
 	loyalty.balance('row', 'ann'), 'what is quoted is what is booked');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row', invoice => '{"state": "draft"}')$$, '22023', NULL, 'a draft does not count');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row')$$, '22023', NULL, 'a source without a row');
+-- without a row, rules that need one are left out, and named
+SELECT loyalty.set_rule('row', 'of the row', 7, kind => 'bonus', condition => 'invoice.note IS NULL'), loyalty.set_rule('row', 'of the source', 8, kind => 'bonus', source => 'row'),
+	loyalty.set_rule('row', 'later', 9, kind => 'bonus', condition => 'invoice.note IS NULL', valid_from => '2099-01-01') \g /dev/null
+SELECT results_eq($$SELECT rule, calculation, points FROM loyalty.quote_earn('row', 'ann', 100, at => '2024-02-10') WHERE calculation LIKE 'left out%' AND rule <> 'app'$$,
+	$$VALUES ('of the row', 'left out: it looks at the invoice (pass source and invoice)', 0::numeric), ('of the source', 'left out: it is for source "row" (pass source and invoice)', 0)$$, 'rules that are left out');
+SELECT is_empty($$SELECT * FROM loyalty.quote_earn('row', NULL, source => 'row', invoice => (SELECT to_jsonb(i) FROM shop.invoice i WHERE id = 900)) WHERE calculation LIKE 'left out%'$$, 'none with a row');
+SELECT loyalty.end_rule('row', r) FROM unnest('{of the row,of the source,later}'::text[]) r \g /dev/null
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'none', invoice => '{}')$$, 'LY001', NULL, 'a source that is not there');
 SELECT shop.attach('row two', 'q doc') \gset
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row two', invoice => '{}')$$, 'LY001', NULL, 'or another programme''s');

@@ -42,6 +42,27 @@ INSERT INTO shop.invoice (id, customer, total) VALUES (21, 'bob', 7);
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.balance('rep', 'bob'), 7.00, 'new documents earn');
 SELECT is((SELECT trim_scale(points) FROM loyalty.book('inv', (SELECT keys FROM keys), 'earn')), 0::numeric, 'earn afterwards does not book them either');
+-- whatever becomes of them
+UPDATE shop.invoice SET total = 500 WHERE id = 3;
+SELECT loyalty.settle() \gset
+UPDATE shop.invoice SET state = 'draft' WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is((SELECT state FROM shop.document WHERE doc_key = '3'), 'withdrawn', 'an opening document may become a draft');
+UPDATE shop.invoice SET state = 'posted', total = 900 WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'bob'), 7.00, 'posted again it earns nothing either');
+UPDATE shop.invoice SET customer = 'eve' WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 0.00, 'nor for another customer');
+SELECT is(shop.qualifying('rep', 'eve'), 850::numeric, 'but it counts for the tier, less its return');
+DELETE FROM shop.invoice WHERE id = 20;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.reevaluate('inv', '3'), 0.00, 'reevaluate() leaves it an opening');
+SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'and verify() agrees');
+-- what live traffic has booked is none
+SELECT trim_scale(points) AS taken FROM loyalty.book('inv', '{21,3}', 'opening') \gset
+SELECT is(:taken, 0, 'opening takes nothing from documents that are booked');
+SELECT is(loyalty.balance('rep', 'bob'), 7.00, 'they keep their points');
 SELECT shop.clean();
 ROLLBACK TO a;
 -- earn

@@ -54,6 +54,16 @@ SELECT is(loyalty.balance(:'run' || ' opening', 'live'), 4.00, 'what comes after
 CALL loyalty.backfill(:'run' || ' opening', 'earn', 200) \gset after_
 SELECT is((SELECT sum(balance) FROM loyalty.member WHERE program_id = :program2), 4.00, 'a later backfill leaves the opening alone');
 
+CALL loyalty.backfill(:'run' || ' opening', 'opening', 100) \gset again_
+SELECT is(loyalty.balance(:'run' || ' opening', 'live'), 4.00, 'nor does an opening take what live traffic has earned');
+
+-- within a transaction: a dry run is all that can be undone
+BEGIN;
+CALL loyalty.backfill(:'run', 'dry_run') \gset block_
+SELECT is(:block_documents, 1102, 'a dry run within a transaction');
+ROLLBACK;
+SELECT throws_ok(format('CALL loyalty.backfill(%L)', :'run'), '2D000', NULL, 'anything else is refused there');
+
 -- documents that cannot be read are parked, the others booked
 CREATE TABLE ratio (id integer PRIMARY KEY, customer text, total numeric, qty numeric);
 INSERT INTO ratio SELECT i, 'r', 10, i % 5 FROM generate_series(1, 25) i;

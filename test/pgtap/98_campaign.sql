@@ -184,6 +184,36 @@ SELECT is_empty('SELECT shop.differences()', 'and after documents have changed')
 SELECT is_empty('SELECT * FROM loyalty.check_analytics()', 'check_analytics() agrees');
 SELECT loyalty.refresh_analytics('rand', '2024-03-20') \gset
 SELECT is_empty('SELECT shop.differences()', 'back in time');
+-- rules can ask who is addressed
+SELECT loyalty.create_program('asked', 'UTC') \gset
+SELECT loyalty.create_campaign('asked', 'spring', '2024-04-01', '2024-04-10', 50, seed => 'x'), loyalty.create_campaign('asked', 'all', '2024-04-05', '2024-04-20') \gset
+SELECT loyalty.set_rule('asked', 'spring', 10, kind => 'bonus', condition => $c$'spring' = ANY (member.campaigns)$c$),
+	loyalty.set_rule('asked', 'all', 100, kind => 'bonus', condition => $c$member.campaigns @> '{all}'$c$),
+	loyalty.set_rule('asked', 'visit', 1, kind => 'bonus', event => 'visit', condition => $c$'spring' = ANY (member.campaigns)$c$) \g /dev/null
+SELECT loyalty.enrol('asked', 'm' || i, '2024-01-01') FROM generate_series(1, 8) i \g /dev/null
+SELECT targeted > 0 AND control > 0 AS both FROM loyalty.target_campaign('asked', 'spring', everybody => true, at => '2024-04-03 12:00+00') \gset
+SELECT is(:'both'::text, 't', 'some are addressed, some are held out');
+SELECT loyalty.target_campaign('asked', 'all', '{m1}', at => '2024-04-01') \g /dev/null
+SELECT shop.attach('asked', 'asked', evaluate => 'statement') \gset
+CREATE TABLE shop.before_asked AS SELECT * FROM shop.invoice;
+DELETE FROM shop.invoice;
+INSERT INTO shop.invoice (id, customer, at, total) SELECT 9000 + n * 10 + i, 'm' || i, day, 1
+	FROM generate_series(1, 8) i, unnest('{2024-04-02 12:00+00,2024-04-03 00:00+00,2024-04-10 23:59+00,2024-04-11 00:00+00}'::timestamptz[]) WITH ORDINALITY u (day, n);
+SELECT is_empty($$SELECT d.doc_key, d.points FROM loyalty.document d JOIN loyalty.source s USING (source_id) JOIN loyalty.member m USING (member_id)
+	WHERE s.name = 'asked' AND d.points <> (SELECT count(*) * 10 FROM loyalty.campaign_member c JOIN loyalty.campaign g USING (campaign_id)
+			WHERE c.member_id = d.member_id AND g.name = 'spring' AND c.assigned = 'target' AND d.doc_date BETWEEN '2024-04-03' AND '2024-04-10')
+		+ CASE WHEN m.customer = 'm1' AND d.doc_date BETWEEN '2024-04-05' AND '2024-04-20' THEN 100 ELSE 0 END$$, 'a rule is for those who are addressed, on the days that count for them');
+SELECT is((SELECT sum(points) FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'asked') > 200, true, 'and they have it');
+SELECT is((SELECT (q.points - 100 * (c.customer = 'm1')::integer)::numeric FROM loyalty.quote_earn('asked', c.customer, 1, at => '2024-04-06') q ORDER BY q.step DESC LIMIT 1), c.due, 'a quote, ' || c.customer)
+	FROM (SELECT m.customer, CASE WHEN t.assigned = 'target' THEN 10 ELSE 0 END::numeric AS due FROM loyalty.campaign_member t JOIN loyalty.campaign g USING (campaign_id)
+		JOIN loyalty.member m USING (member_id) WHERE g.name = 'spring' AND m.program_id = loyalty.program_id('asked')) c;
+SELECT is((SELECT points FROM loyalty.quote_earn('asked', 'stranger', 1, at => '2024-04-06') ORDER BY step DESC LIMIT 1), 0.00, 'who is no member is in none');
+SELECT is((SELECT sum((SELECT e.points FROM loyalty.record_event('asked', 'm' || i, 'visit', 'x', '2024-04-06 12:00+00') e)) FROM generate_series(1, 8) i),
+	(SELECT count(*)::numeric FROM loyalty.campaign_member t JOIN loyalty.campaign g USING (campaign_id) WHERE g.name = 'spring' AND t.assigned = 'target'), 'rules on events, too');
+SELECT is_empty($$SELECT * FROM loyalty.verify('asked')$$, 'it is the same whenever it is asked');
+SELECT loyalty.detach('asked') \gset
+DELETE FROM shop.invoice;
+INSERT INTO shop.invoice SELECT * FROM shop.before_asked;
 SELECT shop.clean();
 UPDATE loyalty.campaign_outcome SET gross = gross + 1 WHERE member_id = (SELECT max(member_id) FROM loyalty.campaign_outcome);
 SELECT isnt_empty($$SELECT FROM loyalty.check_analytics() WHERE problem = 'campaign_figure is not the sum of campaign_outcome'$$, 'check_analytics() finds what was tampered with');
