@@ -172,6 +172,35 @@ COMMENT ON COLUMN loyalty.program_cycle.median_days IS 'half of the members has 
 COMMENT ON COLUMN loyalty.program_cycle.p75_days IS 'three quarters of the members have a shorter cycle';
 COMMENT ON COLUMN loyalty.program_cycle.p90_days IS 'nine tenths of the members have a shorter cycle';
 
+CREATE VIEW loyalty.merged_member WITH (security_invoker = true) AS
+	WITH RECURSIVE merged AS (
+		SELECT m.program_id, m.member_id, m.merged_into AS account_id FROM loyalty.member m WHERE m.merged_into IS NOT NULL
+		UNION ALL
+		SELECT c.program_id, c.member_id, m.merged_into FROM merged c
+		JOIN loyalty.member m ON m.member_id = c.account_id AND m.merged_into IS NOT NULL
+	)
+	SELECT c.program_id, c.member_id, c.account_id
+	FROM merged c
+	JOIN loyalty.member m ON m.member_id = c.account_id AND m.merged_into IS NULL;
+COMMENT ON VIEW loyalty.merged_member IS 'one row per member who was merged: the one whose account is his, through all merges';
+COMMENT ON COLUMN loyalty.merged_member.program_id IS 'programme';
+COMMENT ON COLUMN loyalty.merged_member.member_id IS 'number of the member who was merged';
+COMMENT ON COLUMN loyalty.merged_member.account_id IS 'number of the member who has his points and purchases';
+
+CREATE FUNCTION loyalty.with_merged(members bigint[]) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH account AS (
+		SELECT DISTINCT coalesce(g.account_id, m.member_id) AS member_id
+		FROM unnest($1) m (member_id) LEFT JOIN loyalty.merged_member g ON g.member_id = m.member_id
+	)
+	SELECT coalesce(array_agg(x.member_id), '{}') FROM (
+		SELECT a.member_id FROM account a
+		UNION
+		SELECT g.member_id FROM loyalty.merged_member g JOIN account a ON a.member_id = g.account_id) x
+$$;
+COMMENT ON FUNCTION loyalty.with_merged(bigint[]) IS 'these members, those whose account is theirs, and all who were merged into them';
+
 -- What counts as a sale; campaign_sales() and refresh_non_members() say the
 -- same of what they read.  A sale does not count once its linked returns have
 -- taken back all of it; only returns up to as_of are seen, and none of those
@@ -181,23 +210,25 @@ CREATE FUNCTION loyalty.sale_documents(program_id integer, as_of date, members b
 RETURNS TABLE (member_id bigint, day date, kind integer, gross numeric)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT d.member_id, d.doc_date,
+	SELECT coalesce(a.account_id, d.member_id), d.doc_date,
 		CASE WHEN d.kind <> 'sale' THEN 3 WHEN r.returned IS NULL OR d.gross <= 0 OR d.gross + r.returned > 0 THEN 1 ELSE 2 END,
 		d.gross
 	FROM loyalty.document d
-	LEFT JOIN (SELECT x.root_source_id, x.root_key, x.member_id, pg_catalog.sum(x.gross) AS returned
+	LEFT JOIN loyalty.merged_member a ON a.member_id = d.member_id
+	LEFT JOIN (SELECT x.root_source_id, x.root_key, coalesce(g.account_id, x.member_id) AS member_id, pg_catalog.sum(x.gross) AS returned
 			FROM loyalty.document x
+			LEFT JOIN loyalty.merged_member g ON g.member_id = x.member_id
 			WHERE x.root_source_id <> 0 AND x.state <> 'withdrawn' AND x.doc_date <= $2
 				AND ($3 IS NULL OR x.member_id = ANY ($3))
-			GROUP BY x.root_source_id, x.root_key, x.member_id) r
-		ON r.root_source_id = d.source_id AND r.root_key = d.doc_key AND r.member_id = d.member_id
+			GROUP BY x.root_source_id, x.root_key, coalesce(g.account_id, x.member_id)) r
+		ON r.root_source_id = d.source_id AND r.root_key = d.doc_key AND r.member_id = coalesce(a.account_id, d.member_id)
 			AND d.root_source_id = 0 AND d.kind = 'sale'
 	WHERE d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = $1))
 		AND d.state <> 'withdrawn' AND d.kind <> 'event' AND d.doc_date <= $2 AND d.member_id <> 0
 		AND ($3 IS NULL OR d.member_id = ANY ($3));
 END;
 COMMENT ON FUNCTION loyalty.sale_documents(integer, date, bigint[]) IS
-'documents of members (NULL for all) of a programme dated up to as_of; kind: 1 a sale, 2 a sale that was returned altogether, 3 a return';
+'documents of members (NULL for all, else those of with_merged()) of a programme dated up to as_of, as those of whose account they are; kind: 1 a sale, 2 a sale that was returned altogether, 3 a return';
 
 CREATE FUNCTION loyalty.sale_days(program_id integer, as_of date, members bigint[])
 RETURNS TABLE (member_id bigint, day date, sales integer, reversed integer, returns integer, gross numeric, returned numeric)
@@ -220,7 +251,7 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_fill_days';
 COMMENT ON FUNCTION loyalty.fill_days(integer, date) IS
 'internal: writes member_day and member_summary of all members of a programme; returns the rows of program_day (without cohort), and of program_cohort (gross: the net amount)';
 
--- Members whose documents have changed since the horizon, or are dated beyond
+-- Members whose documents have changed since the horizon (or who were merged), or are dated beyond
 -- the day the figures end with; NULL: all of them, because nothing is known of
 -- what has changed.
 CREATE FUNCTION loyalty.changed_members(program_id integer, as_of date, known_as_of date, horizon bigint) RETURNS bigint[]
@@ -238,10 +269,16 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	v_age := age((horizon % 4294967296)::text::xid);
-	RETURN (SELECT coalesce(array_agg(DISTINCT d.member_id), '{}')
+	RETURN loyalty.with_merged((SELECT array_agg(c.member_id) FROM (
+		SELECT d.member_id
 		FROM loyalty.document d
 		WHERE (age(d.xmin) <= v_age OR d.doc_date > v_known) AND d.member_id <> 0
-			AND d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program)));
+			AND d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = v_program))
+		UNION
+		-- a merge writes the member only
+		SELECT m.member_id
+		FROM loyalty.member m
+		WHERE m.merged_into IS NOT NULL AND m.program_id = v_program AND age(m.xmin) <= v_age) c));
 END
 $$;
 COMMENT ON FUNCTION loyalty.changed_members(integer, date, date, bigint) IS

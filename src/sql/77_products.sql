@@ -48,6 +48,9 @@ BEGIN
 		RAISE EXCEPTION 'invalid argument: as_of %, days %, min_baskets %, max_products %', v_as_of, v_days, v_min, v_max
 			USING ERRCODE = '22023', HINT = 'as_of is a finite day, days at least 1; min_baskets and max_products cannot be NULL.';
 	END IF;
+	IF v_days IS NOT NULL THEN
+		PERFORM loyalty.check_range('days', v_days, 1, 36600);
+	END IF;
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
 	FOR v_program IN
 		SELECT p.program_id, coalesce(v_as_of, loyalty.today(p.program_id)) AS as_of

@@ -32,8 +32,9 @@ DECLARE
 BEGIN
 	PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
 	PERFORM loyalty.segment_model(model);
-	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
+	PERFORM loyalty.check_language(language);
+	IF window_days IS NOT NULL THEN
+		PERFORM loyalty.check_range('window_days', window_days, 1, 36600);
 	END IF;
 	FOR v_bounds IN SELECT x.b FROM (VALUES (recency_bounds), (frequency_bounds), (monetary_bounds)) x (b) WHERE x.b IS NOT NULL LOOP
 		IF cardinality(v_bounds) <> 4 OR array_position(v_bounds, NULL) IS NOT NULL
@@ -208,7 +209,7 @@ AS $$
 		FROM (SELECT m.member_id, true AS is_member, m.customer, x.last_sale_on, x.has_returns, x.frequency, x.monetary
 				FROM loyalty.member m
 				LEFT JOIN loyalty.rfm_figures($1, $2, $3, $5) x ON x.member_id = m.member_id
-				WHERE m.program_id = $1 AND (m.joined_on <= $2 OR x.member_id IS NOT NULL)
+				WHERE m.program_id = $1 AND (m.joined_on <= $2 AND m.merged_into IS NULL OR x.member_id IS NOT NULL)
 				UNION ALL
 				-- nobody knows their keys here
 				SELECT n.member_id, false, n.member_id::text, n.last_sale_on, n.has_returns, n.frequency, n.monetary
@@ -267,8 +268,8 @@ DECLARE
 	v_method text;
 	v_as_of date;
 BEGIN
-	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
+	IF window_days IS NOT NULL THEN
+		PERFORM loyalty.check_range('window_days', window_days, 1, 36600);
 	END IF;
 	IF method IS NOT NULL THEN
 		PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
@@ -312,6 +313,9 @@ DECLARE
 BEGIN
 	IF v_name IS NOT NULL THEN
 		PERFORM loyalty.program_id(v_name);
+	END IF;
+	IF NOT isfinite(v_as_of) THEN
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	FOR v_program IN
 		SELECT p.program_id, coalesce(s.method, 'rank') AS method, s.window_days, coalesce(s.model, 'grid') AS model,

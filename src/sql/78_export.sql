@@ -30,6 +30,12 @@ BEGIN
 	IF risk IS NOT NULL THEN
 		PERFORM loyalty.check_choice('risk', risk, ARRAY['active', 'due', 'at_risk', 'churning', 'lost', 'unknown']);
 	END IF;
+	IF expiring_within_days IS NOT NULL THEN
+		PERFORM loyalty.check_range('expiring_within_days', expiring_within_days, 0, 36600);
+	END IF;
+	IF voucher_within_days IS NOT NULL THEN
+		PERFORM loyalty.check_range('voucher_within_days', voucher_within_days, 0, 36600);
+	END IF;
 	RETURN QUERY
 		SELECT m.customer, m.member_id, t.name, coalesce(s.segment, s.population), (s.r * 100 + s.f * 10 + s.m)::integer, k.risk,
 			coalesce(b.balance, m.balance), coalesce(e.points, 0)::numeric(18,2), e.expires_on, s.last_sale_on,

@@ -3,13 +3,15 @@
 CREATE VIEW loyalty.rfm_current WITH (security_invoker = true) AS
 	SELECT p.name AS program, s.member_id, a.as_of, s.population, s.last_sale_on,
 		a.as_of - s.last_sale_on AS recency_days, s.frequency, s.monetary::numeric(18,2) AS monetary,
-		s.r, s.f, s.m, (s.r * 100 + s.f * 10 + s.m)::integer AS rfm_code, s.segment, l.label AS segment_label
+		s.r, s.f, s.m, (s.r * 100 + s.f * 10 + s.m)::integer AS rfm_code, s.segment,
+		coalesce(l.label, e.label, s.segment) AS segment_label
 	FROM loyalty.member_score s
 	JOIN loyalty.program p ON p.program_id = s.program_id
 	JOIN loyalty.analytics_state a ON a.program_id = s.program_id
 	LEFT JOIN loyalty.rfm_setting t ON t.program_id = s.program_id
 	LEFT JOIN loyalty.segment_label l ON l.model = coalesce(t.model, 'grid') AND l.segment = s.segment
-		AND l.language = coalesce(t.language, 'en');
+		AND l.language = coalesce(t.language, 'en')
+	LEFT JOIN loyalty.segment_label e ON e.model = coalesce(t.model, 'grid') AND e.segment = s.segment AND e.language = 'en';
 COMMENT ON VIEW loyalty.rfm_current IS 'one row per member: scores and segment as of the last refresh_analytics()';
 COMMENT ON COLUMN loyalty.rfm_current.program IS 'programme';
 COMMENT ON COLUMN loyalty.rfm_current.member_id IS 'number of the member';
@@ -24,7 +26,7 @@ COMMENT ON COLUMN loyalty.rfm_current.f IS 'frequency score, 5 for the most freq
 COMMENT ON COLUMN loyalty.rfm_current.m IS 'monetary score, 5 for the highest';
 COMMENT ON COLUMN loyalty.rfm_current.rfm_code IS 'the three scores as one number, 555 for the best';
 COMMENT ON COLUMN loyalty.rfm_current.segment IS 'segment in the programme''s model';
-COMMENT ON COLUMN loyalty.rfm_current.segment_label IS 'its label in the programme''s language';
+COMMENT ON COLUMN loyalty.rfm_current.segment_label IS 'its label in the programme''s language; without one in English, or its name';
 
 CREATE VIEW loyalty.rfm_history WITH (security_invoker = true) AS
 	SELECT p.name AS program, h.as_of, h.member_id, h.population, h.last_sale_on,
@@ -64,7 +66,7 @@ COMMENT ON COLUMN loyalty.rfm_migration.from_members IS 'members that were in fr
 COMMENT ON COLUMN loyalty.rfm_migration.from_share IS 'members / from_members';
 
 CREATE VIEW loyalty.segment_summary WITH (security_invoker = true) AS
-	SELECT p.name AS program, a.as_of, coalesce(x.segment, x.population) AS segment, l.label AS segment_label,
+	SELECT p.name AS program, a.as_of, coalesce(x.segment, x.population) AS segment, coalesce(l.label, e.label, x.segment) AS segment_label,
 		g.position, x.members, (sum(x.members) OVER w)::bigint AS program_members,
 		round(x.members / (sum(x.members) OVER w), 4)::numeric(7,4) AS member_share,
 		x.net::numeric(18,2) AS net_amount, (sum(x.net) OVER w)::numeric(18,2) AS program_net_amount,
@@ -82,12 +84,13 @@ CREATE VIEW loyalty.segment_summary WITH (security_invoker = true) AS
 	LEFT JOIN loyalty.rfm_setting t ON t.program_id = x.program_id
 	LEFT JOIN loyalty.segment g ON g.model = coalesce(t.model, 'grid') AND g.segment = x.segment
 	LEFT JOIN loyalty.segment_label l ON l.model = g.model AND l.segment = g.segment AND l.language = coalesce(t.language, 'en')
+	LEFT JOIN loyalty.segment_label e ON e.model = g.model AND e.segment = g.segment AND e.language = 'en'
 	WINDOW w AS (PARTITION BY x.program_id);
 COMMENT ON VIEW loyalty.segment_summary IS 'one row per programme and segment (or population without one), as of the last refresh';
 COMMENT ON COLUMN loyalty.segment_summary.program IS 'programme';
 COMMENT ON COLUMN loyalty.segment_summary.as_of IS 'last day that counts';
 COMMENT ON COLUMN loyalty.segment_summary.segment IS 'segment; lapsed, returns_only or prospect for members without one';
-COMMENT ON COLUMN loyalty.segment_summary.segment_label IS 'its label in the programme''s language';
+COMMENT ON COLUMN loyalty.segment_summary.segment_label IS 'its label in the programme''s language; without one in English, or its name';
 COMMENT ON COLUMN loyalty.segment_summary.position IS 'order in which segments are listed';
 COMMENT ON COLUMN loyalty.segment_summary.members IS 'members in the segment';
 COMMENT ON COLUMN loyalty.segment_summary.program_members IS 'members of the programme: the denominator of member_share';

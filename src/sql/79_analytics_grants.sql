@@ -29,7 +29,7 @@ BEGIN
 		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
 		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text), loyalty.tier_id(text, text),
-		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer, boolean, integer), loyalty.check_analytics(),
+		loyalty.check_choice(text, text, text[]), loyalty.check_range(text, integer, integer, integer), loyalty.export_segment(text, text, text, text, text, numeric, integer, boolean, integer), loyalty.check_analytics(),
 		loyalty.refresh_non_members(text, date, date), loyalty.campaign_id(text, text),
 		loyalty.create_campaign(text, text, date, date, numeric, text[], numeric, numeric, numeric, text, text, text),
 		loyalty.set_campaign(text, text, text[], numeric, numeric, numeric, text, text),

@@ -68,6 +68,9 @@ SELECT matches(shop.rfm('2024-03-10'), '^a [0-9]{3} 69/1/100.00', 'a document th
 -- wrong arguments
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(method => 'quintile')$$, '22023', NULL, 'an unknown method is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(window_days => 0)$$, '22023', NULL, 'a window of no days is refused');
+SELECT throws_ok($$SELECT * FROM loyalty.rfm(window_days => 2147483647)$$, '22023', NULL, 'one of all eternity as well');
+SELECT throws_ok($$SELECT loyalty.take_rfm_snapshot('club', 'infinity')$$, '22023', NULL, 'a snapshot is of a day');
+SELECT throws_ok($$SELECT loyalty.set_rfm('club', language => 'nonsense!')$$, '22023', NULL, 'a language is a code');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(as_of => 'infinity')$$, '22023', NULL, 'an infinite day is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.rfm(program => 'nope')$$, 'LY001', NULL, 'an unknown programme is refused');
 SELECT throws_ok($$SELECT loyalty.set_rfm('club', model => 'nope')$$, 'LY001', NULL, 'an unknown model is refused');
@@ -198,12 +201,33 @@ SELECT loyalty.set_rfm('club', model => 'mine', language => 'de') \gset
 SELECT loyalty.refresh_analytics('club', '2024-03-10') \gset
 SELECT is((SELECT segment || ' ' || segment_label FROM loyalty.rfm_current WHERE member_id = loyalty.member_id('club', 'd')),
 	'best Die Besten', 'the programme''s own model and language');
+SELECT loyalty.set_rfm('club', model => 'mine', language => 'it') \gset
+SELECT is((SELECT segment || ' ' || segment_label FROM loyalty.rfm_current WHERE member_id = loyalty.member_id('club', 'd')), 'best best', 'without a label in either language, the name');
+SELECT cmp_ok((SELECT count(*) FROM loyalty.segment_summary WHERE program = 'club' AND segment_label IN ('Promising', 'At risk', 'Hibernating', 'Potential loyalists')), '>', 0::bigint,
+	'without one in the programme''s language, English');
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('mine')$$, 'LY003', NULL, 'a model in use stays');
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('grid')$$, 'LY003', NULL, 'a shipped one as well');
 SELECT loyalty.set_rfm('club') \gset
 SELECT loyalty.drop_segment_model('mine') \gset
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('mine')$$, 'LY001', NULL, 'one that is not used goes');
 SELECT is((SELECT count(*) FROM loyalty.segment_cell WHERE model = 'mine'), 0::bigint, 'with its cells');
+
+-- accounts that are merged are one customer, at every instant; a merge after a merge as well
+SAVEPOINT s;
+SELECT loyalty.refresh_analytics('club', '2024-03-12') \g /dev/null
+SELECT loyalty.merge_customers('club', 'b', 'e') \g /dev/null
+SELECT matches(shop.rfm('2024-03-10'), '^a [^b]*, e [0-9]{3} 38/5/210.00', 'who was merged is nobody of his own, the other has his purchases');
+SELECT loyalty.refresh_analytics('club', '2024-03-12') \g /dev/null
+SELECT shop.kept();
+SELECT loyalty.merge_customers('club', 'e', 'a') \g /dev/null
+INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (40, 'b', '2024-03-12', -50, 2);
+SELECT is((SELECT string_agg(format('%s %s %s', m.customer, x.frequency, x.monetary), ', ' ORDER BY m.customer) FROM loyalty.rfm('2024-03-12', program => 'club') x JOIN loyalty.member m USING (member_id)
+	WHERE m.customer IN ('a', 'b', 'e')), (SELECT format('a %s %s', count(*) FILTER (WHERE i.total > 0 AND i.total + coalesce((SELECT sum(r.total) FROM shop.invoice r WHERE r.return_of = i.id), 0) > 0), round(sum(i.total), 2))
+		FROM shop.invoice i WHERE i.customer IN ('a', 'b', 'e')), 'all three are one, returns of what they bought included');
+SELECT loyalty.refresh_analytics('club', '2024-03-12') \g /dev/null
+SELECT shop.kept();
+SELECT is_empty('SELECT * FROM loyalty.check_analytics()', 'the figures follow');
+ROLLBACK TO s;
 
 -- all members at once (in C) and some of them at a time (in SQL) give the same figures, also over many thousands of documents
 TRUNCATE shop.invoice;

@@ -160,6 +160,7 @@ SELECT results_eq($$SELECT customer, vouchers, voucher_value, next_voucher_expir
 SELECT loyalty.redeem_voucher('club', :'code', 6, 'u2') \g /dev/null
 SELECT is(shop.export('voucher_within_days => 5'), '', 'one that is used up is not left');
 
+SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', expiring_within_days => 2147483647)$$, '22023', NULL, 'days have an end');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', 'nope')$$, 'LY001', NULL, 'an unknown segment is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Tin')$$, 'LY001', NULL, 'an unknown tier is refused');
 SELECT throws_ok($$SELECT * FROM loyalty.export_segment('club', group_name => 'nope')$$, '22023', NULL, 'an unknown group is refused');
@@ -193,7 +194,7 @@ CREATE FUNCTION shop.readable() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE v text;
 BEGIN
 	FOR v IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'loyalty'::regnamespace AND c.relkind = 'v'
-			AND c.relname NOT IN ('member_balance', 'member_points', 'member_tier', 'redemption_list', 'document_line', 'parked', 'dead_message') ORDER BY 1 LOOP
+			AND c.relname NOT IN ('member_balance', 'member_points', 'member_tier', 'redemption_list', 'document_line', 'parked', 'dead_message', 'merged_member') ORDER BY 1 LOOP
 		BEGIN
 			SET LOCAL ROLE loyalty_bi;
 			EXECUTE format('SELECT * FROM loyalty.%I', v);
