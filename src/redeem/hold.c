@@ -142,7 +142,7 @@ close_hold(LoyaltyCall *c, Hold *h, const char *key, const char *state, Points c
 	values[1] = CStringGetTextDatum(key);
 	values[2] = CStringGetTextDatum(state);
 	values[3] = PointsGetDatum(captured);
-	values[4] = TimestampTzGetDatum(c->now);
+	values[4] = TimestampTzGetDatum(c->at);
 	if (loyalty_write(&plan_close, values, NULL) != 1)
 		elog(ERROR, "hold \"%s\" of member " INT64_FORMAT " vanished", key, h->member_id);
 	c->member->held -= h->points;
@@ -319,7 +319,7 @@ Datum
 loyalty_close_holds(PG_FUNCTION_ARGS)
 {
 	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "close_holds");
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 	LoyaltyMember *members;
 	LoyaltyMember **dirty;
 	Datum		values[3];
@@ -329,10 +329,7 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 	int			found;
 	int			ndirty = 0;
 
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
-	loyalty_store_reset();
+	loyalty_work_begin(&work);
 	values[0] = TimestampTzGetDatum(step.as_of);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = Int64GetDatum(step.batch);
@@ -350,8 +347,6 @@ loyalty_close_holds(PG_FUNCTION_ARGS)
 		}
 		loyalty_store_members(dirty, ndirty);
 	}
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	loyalty_work_end(&work);
 	PG_RETURN_DATUM(loyalty_step_result(fcinfo, n < step.batch ? 0 : ids[n - 1], done));
 }

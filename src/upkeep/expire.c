@@ -113,8 +113,7 @@ Datum
 loyalty_expire_points(PG_FUNCTION_ARGS)
 {
 	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "expire_points");
-	MemoryContext context = CurrentMemoryContext;
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 	LoyaltyMember *found;
 	LoyaltyMember **members;
 	Datum		values[3];
@@ -124,10 +123,7 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	int64		last = 0;
 	int64		done = 0;
 
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
-	loyalty_store_reset();
+	loyalty_work_begin(&work);
 	values[0] = TimestampTzGetDatum(step.as_of);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = Int64GetDatum(step.batch);
@@ -141,9 +137,6 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 			members[i] = &found[i];
 		done = loyalty_write_expiry(members, nfound, step.as_of);
 	}
-	SPI_finish();
-	MemoryContextSwitchTo(context);
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	loyalty_work_end(&work);
 	PG_RETURN_DATUM(loyalty_step_result(fcinfo, last, done));
 }

@@ -108,7 +108,7 @@ settle(LoyaltyMember *members, int n, TimestampTz at, TimestampTz now, int64 *ch
 Datum
 loyalty_apply_tiers(PG_FUNCTION_ARGS)
 {
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 	LoyaltyProgram *program;
 	LoyaltyMember *members;
 	TimestampTz now = GetCurrentTimestamp();
@@ -118,13 +118,11 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 	int			nfound;
 	int64		last = 0;
 	int64		changed = 0;
-	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "loyalty members", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "loyalty members", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 
-	loyalty_config_pin();
+	loyalty_work_begin(&work);
 	program = loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
 	values[0] = Int32GetDatum(program->id);
 	if (program->tiering.is_plain)
 	{
@@ -135,7 +133,7 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 		changed = loyalty_write(&plan_apply, values, NULL);
 	}
 	values[1] = BoolGetDatum(!program->tiering.is_plain);
-	old = MemoryContextSwitchTo(work);
+	old = MemoryContextSwitchTo(batch);
 	do
 	{
 		values[2] = Int64GetDatum(last);
@@ -146,13 +144,11 @@ loyalty_apply_tiers(PG_FUNCTION_ARGS)
 		last = ids[n - 1];
 		members = loyalty_lock_members(ids, NULL, n, false, &nfound);
 		(void) settle(members, nfound, now, now, &changed);
-		MemoryContextReset(work);
+		MemoryContextReset(batch);
 	} while (n == APPLY_BATCH);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(work);
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	MemoryContextDelete(batch);
+	loyalty_work_end(&work);
 	PG_RETURN_INT64(changed);
 }
 
@@ -165,7 +161,7 @@ Datum
 loyalty_review_tiers(PG_FUNCTION_ARGS)
 {
 	LoyaltyUpkeepStep step = loyalty_step_begin(fcinfo, "review_tiers");
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 	LoyaltyMember *members;
 	Datum		values[4];
 	int64	   *ids;
@@ -173,9 +169,7 @@ loyalty_review_tiers(PG_FUNCTION_ARGS)
 	int64		last = 0;
 	int64		done = 0;
 
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
+	loyalty_work_begin(&work);
 	values[0] = DateADTGetDatum((DateADT) (step.as_of / USECS_PER_DAY) + 1);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = TimestampTzGetDatum(step.as_of);
@@ -187,9 +181,7 @@ loyalty_review_tiers(PG_FUNCTION_ARGS)
 		members = loyalty_lock_in_order(ids, NULL, n, &n);
 		done = settle(members, n, step.as_of, GetCurrentTimestamp(), NULL);
 	}
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	loyalty_work_end(&work);
 	PG_RETURN_DATUM(loyalty_step_result(fcinfo, last, done));
 }
 
@@ -215,15 +207,11 @@ settle_one(int64 id)
 Datum
 loyalty_write_tier(PG_FUNCTION_ARGS)
 {
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
+	loyalty_work_begin(&work);
 	settle_one(PG_GETARG_INT64(0));
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	loyalty_work_end(&work);
 	PG_RETURN_VOID();
 }
 
@@ -234,14 +222,12 @@ loyalty_write_tier(PG_FUNCTION_ARGS)
 Datum
 loyalty_end_tier_override(PG_FUNCTION_ARGS)
 {
-	LoyaltyIdentity save;
+	LoyaltyWork work;
 	Datum		values[3];
 	char		nulls[4] = "   ";
 	int			n;
 
-	loyalty_config_pin();
-	loyalty_become(loyalty_owner(), &save);
-	loyalty_connect();
+	loyalty_work_begin(&work);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
@@ -249,8 +235,6 @@ loyalty_end_tier_override(PG_FUNCTION_ARGS)
 	n = loyalty_write(&plan_end_override, values, nulls);
 	if (n > 0)
 		settle_one(PG_GETARG_INT64(0));
-	SPI_finish();
-	loyalty_resume(&save);
-	loyalty_config_unpin();
+	loyalty_work_end(&work);
 	PG_RETURN_INT32(n);
 }

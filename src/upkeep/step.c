@@ -1,6 +1,6 @@
 /*
  * step.c
- *	  What the steps of upkeep() have in common: arguments and answer.
+ *	  What the steps of upkeep() have in common: arguments, rights, answer.
  *
  * A step is a function (as_of, after, batch) -> (last, done): it handles up to
  * batch members with a number above after, in ascending order, and answers
@@ -11,8 +11,10 @@
 
 #include "access/htup_details.h"
 #include "funcapi.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "config.h"
 #include "upkeep/upkeep.h"
 
 PG_FUNCTION_INFO_V1(loyalty_upkeep_at);
@@ -42,6 +44,36 @@ loyalty_step_begin(FunctionCallInfo fcinfo, const char *function)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be at least 1")));
 	return step;
+}
+
+/*
+ * Begin to write what time has made true: as the owner, with the planner's
+ * settings pinned, because a plan that is made while statistics are stale, or
+ * a table is empty, is kept.
+ */
+void
+loyalty_work_begin(LoyaltyWork *work)
+{
+	work->context = CurrentMemoryContext;
+	loyalty_config_pin();
+	loyalty_become(loyalty_owner(), &work->save);
+	loyalty_connect();
+	work->nest = NewGUCNestLevel();
+	work->planner = loyalty_planner_scope(false);
+	loyalty_pin_planner();
+	loyalty_store_reset();
+}
+
+void
+loyalty_work_end(LoyaltyWork *work)
+{
+	loyalty_store_reset();
+	loyalty_unpin_settings(work->nest);
+	(void) loyalty_planner_scope(work->planner);
+	SPI_finish();
+	MemoryContextSwitchTo(work->context);
+	loyalty_resume(&work->save);
+	loyalty_config_unpin();
 }
 
 /*

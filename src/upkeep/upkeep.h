@@ -19,6 +19,15 @@ typedef struct LoyaltyUpkeepStep
 	int			batch;
 } LoyaltyUpkeepStep;
 
+/* a piece of work, from its begin to its end */
+typedef struct LoyaltyWork
+{
+	MemoryContext context;
+	LoyaltyIdentity save;
+	int			nest;
+	bool		planner;
+} LoyaltyWork;
+
 /* what a background worker is started for */
 typedef struct LoyaltyTask
 {
@@ -28,6 +37,8 @@ typedef struct LoyaltyTask
 
 /* step.c */
 extern LoyaltyUpkeepStep loyalty_step_begin(FunctionCallInfo fcinfo, const char *function);
+extern void loyalty_work_begin(LoyaltyWork *work);
+extern void loyalty_work_end(LoyaltyWork *work);
 extern Datum loyalty_step_result(FunctionCallInfo fcinfo, int64 last, int64 done);
 
 /* expire.c */
