@@ -22,6 +22,7 @@ AS $$
 DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_kind text;
+	v_after bigint := 0;
 BEGIN
 	IF expires IS NULL OR points_until IS NULL THEN
 		RAISE EXCEPTION '% cannot be NULL', CASE WHEN expires IS NULL THEN 'expires' ELSE 'points_until' END
@@ -41,6 +42,14 @@ BEGIN
 	FOREACH v_kind IN ARRAY lapse_activities LOOP
 		PERFORM loyalty.check_choice('lapse_activities', v_kind, ARRAY['earn', 'event', 'redeem', 'adjust', 'transfer']);
 	END LOOP;
+	-- what has lapsed under the settings of so far is gone, whether or not upkeep
+	-- has been there
+	IF EXISTS (SELECT FROM loyalty.expiry_policy p WHERE p.program_id = v_program
+			AND (p.lapse_after IS NOT NULL OR p.points_until < 'infinity')) THEN
+		WHILE v_after IS NOT NULL LOOP
+			SELECT e.last INTO v_after FROM loyalty.expire_points(NULL, v_after, 1000) e;
+		END LOOP;
+	END IF;
 	INSERT INTO loyalty.expiry_policy AS p (program_id, expires, lapse_after, lapse_activities, usable_after, points_until)
 		VALUES (v_program, expires, lapse_after, lapse_activities, usable_after, points_until)
 		ON CONFLICT ON CONSTRAINT expiry_policy_pkey DO UPDATE SET expires = excluded.expires, lapse_after = excluded.lapse_after,
@@ -49,7 +58,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.set_expiry(text, text, text, text[], integer, date) IS
-'sets how long points of a programme last; points that are there keep their day of expiry, a new lapse_after counts from the last activity';
+'sets how long points of a programme last; points that are there keep their day of expiry, a new lapse_after counts from the last activity; points that have lapsed by now, or ended with the programme, stay gone';
 
 CREATE FUNCTION loyalty.apply_lapse(program text) RETURNS bigint
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_apply_lapse';
