@@ -22,17 +22,22 @@
 #include "redeem/redeem.h"
 #include "source/source.h"
 
+/* what of a day was told before, and came back by what was booked late, is not told again */
 static LoyaltyPlan plan_tell_expired = {
 	.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at, state,"
 	" visible_at, attempts)"
 	" SELECT e.member_id, 'expired', 'entry:' || e.seq, m.program_id, pg_catalog.jsonb_build_object("
-	"'points', pg_catalog.trim_scale(- e.points), 'balance', pg_catalog.trim_scale(m.balance),"
+	"'points', pg_catalog.trim_scale(n.points), 'balance', pg_catalog.trim_scale(m.balance),"
 	" 'date', pg_catalog.to_char(e.occurred_at AT TIME ZONE p.time_zone, 'YYYY-MM-DD'), 'reason', e.kind),"
 	" e.occurred_at, $3, 'new', $3, 0"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS k (member_id, seq) CROSS JOIN LATERAL"
 	" (SELECT * FROM loyalty.entry x WHERE x.member_id = k.member_id AND x.seq > k.seq AND x.kind = 'expire'"
-	" AND x.points < 0 OFFSET 0) e JOIN loyalty.member m ON m.member_id = e.member_id"
-	" JOIN loyalty.program p ON p.program_id = m.program_id RETURNING program_id",
+	" AND x.points < 0 OFFSET 0) e"
+	" CROSS JOIN LATERAL (SELECT - e.points - COALESCE(GREATEST(pg_catalog.max(y.net), 0) + pg_catalog.sum(y.points), 0) AS points"
+	" FROM (SELECT x.points, - pg_catalog.sum(x.points) OVER (ORDER BY x.seq) AS net FROM loyalty.entry x"
+	" WHERE x.member_id = e.member_id AND x.seq < e.seq AND x.kind = 'expire' AND x.occurred_at = e.occurred_at) y) n"
+	" JOIN loyalty.member m ON m.member_id = e.member_id"
+	" JOIN loyalty.program p ON p.program_id = m.program_id WHERE n.points > 0 RETURNING program_id",
 	.nparams = 3, .types = {INT8ARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID}
 };
 

@@ -21,7 +21,9 @@ AS $$
 		WHERE x.kind IN ('earned', 'reversed', 'expired', 'milestone')
 			AND (e.is_there IS NOT TRUE OR e.expires <> (x.kind = 'expired')
 				OR (x.kind = 'earned' AND e.points IS DISTINCT FROM (x.payload ->> 'points')::numeric)
-				OR (x.kind IN ('reversed', 'expired') AND e.points IS DISTINCT FROM -(x.payload ->> 'points')::numeric)
+				OR (x.kind = 'reversed' AND e.points IS DISTINCT FROM -(x.payload ->> 'points')::numeric)
+				-- without what an earlier message told of that day
+				OR (x.kind = 'expired' AND ((x.payload ->> 'points')::numeric BETWEEN 0.01 AND -e.points) IS NOT TRUE)
 				OR (x.kind = 'milestone' AND e.points <= 0))
 	UNION ALL
 	-- where nothing ever expires, the balance is the sum of the entries

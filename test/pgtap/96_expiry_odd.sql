@@ -210,5 +210,39 @@ SELECT shop.sale('paid', 2, 'bob', '2024-03-01', 40) \gset
 SELECT is(loyalty.balance('paid', 'ann', '2024-03-02'), 140.00, 'a sale that comes late counts from its day');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
+-- what has expired is told once, also when something was booked late in between
+SELECT loyalty.create_program('once', 'UTC'), loyalty.set_rule('once', 'base', 1, 1), loyalty.set_redemption('once', 1),
+	loyalty.set_expiry('once', 'never', lapse_after => '30 days', lapse_activities => '{earn}'), loyalty.set_message('once', 'expired'),
+	loyalty.attach('once', 'once', 'shop.invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total',
+		filter => 'r.program = ''once''') \gset
+CREATE FUNCTION shop.told() RETURNS text LANGUAGE sql STABLE AS $$
+	SELECT string_agg(x.payload ->> 'points', ', ' ORDER BY x.cause) FROM loyalty.message x WHERE x.member_id = loyalty.member_id('once', 'ann') $$;
+SELECT shop.sale('once', 1, 'ann', '2024-03-01', 100) \gset
+SELECT loyalty.expire_points('2024-05-01', 0, 10000) \gset
+SELECT is(shop.told(), '100', 'points expired');
+SELECT points FROM loyalty.redeem('once', 'ann', 30, 'r1', at => '2024-03-20') \gset
+SELECT loyalty.expire_points('2024-05-01', 0, 10000) \gset
+SELECT is((SELECT string_agg(e.points::text, ', ' ORDER BY e.seq) FROM loyalty.entry e WHERE e.member_id = loyalty.member_id('once', 'ann') AND e.kind = 'expire'),
+	'-100.00, 100.00, -70.00', 'some of them had been spent, it turns out');
+SELECT is(shop.told(), '100', 'that is no news of what expired');
+SELECT shop.sale('once', 2, 'ann', '2024-02-20', 50) \gset
+SELECT loyalty.expire_points('2024-05-01', 0, 10000) \gset
+SELECT is(shop.told(), '100, 20', 'only what is more than was told');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
+-- settings that come later do not bring back what is gone, with or without upkeep in between
+SELECT loyalty.create_program(p, 'UTC'), loyalty.set_rule(p, 'base', 1, 1), loyalty.set_expiry(p, 'never', lapse_after => CASE p WHEN 'idle' THEN '30 days' END,
+		points_until => CASE p WHEN 'over' THEN date '2024-06-30' ELSE 'infinity' END),
+	loyalty.attach(p, p, 'shop.invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', filter => format('r.program = %L', p))
+	FROM (VALUES ('idle'), ('over')) v (p) \g /dev/null
+SELECT shop.sale(p, CASE c WHEN 'ann' THEN 1 ELSE 2 END, c, '2024-03-01', 100) FROM (VALUES ('idle'), ('over')) v (p) CROSS JOIN (VALUES ('ann'), ('bob')) w (c) \g /dev/null
+SELECT loyalty.expire_points('2024-12-01', loyalty.member_id(p, 'ann') - 1, 1) FROM (VALUES ('idle'), ('over')) v (p) \g /dev/null
+SELECT loyalty.set_expiry(p, 'never', lapse_after => CASE p WHEN 'idle' THEN '100 years' END) FROM (VALUES ('idle'), ('over')) v (p) \g /dev/null
+SELECT results_eq($$SELECT p, c, loyalty.balance(p, c), loyalty.balance(p, c, '2024-03-15'), (loyalty.points(p, c)).available
+		FROM (VALUES ('idle'), ('over')) v (p) CROSS JOIN (VALUES ('ann'), ('bob')) w (c) ORDER BY 1, 2$$,
+	$$VALUES ('idle', 'ann', 0.00::numeric(18,2), 100.00::numeric(18,2), 0.00::numeric(18,2)), ('idle', 'bob', 0, 100, 0), ('over', 'ann', 0, 100, 0), ('over', 'bob', 0, 100, 0)$$,
+	'what had lapsed, or ended with the programme, stays gone');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
 SELECT * FROM finish();
 ROLLBACK;
