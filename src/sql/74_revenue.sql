@@ -67,10 +67,11 @@ BEGIN
 	), sold AS MATERIALIZED (
 		SELECT date_trunc('month', s.day)::date AS month, sum(s.gross - s.returned) AS sales
 		FROM loyalty.sale_days(v_program, v_last, NULL) s GROUP BY 1
+	), busy AS MATERIALIZED (
+		SELECT f.month FROM flow f UNION ALL SELECT s.month FROM sold s
 	), month AS MATERIALIZED (
 		SELECT g.month::date AS month, r.standalone_price AS price, r.expected_redemption AS expected
-		FROM generate_series((SELECT min(x.month) FROM (SELECT f.month FROM flow f UNION ALL SELECT s.month FROM sold s) x)::timestamp,
-			v_month::timestamp, interval '1 month') g (month)
+		FROM generate_series((SELECT min(x.month) FROM busy x)::timestamp, v_month::timestamp, interval '1 month') g (month)
 		LEFT JOIN LATERAL (SELECT * FROM loyalty.revenue_policy r
 			WHERE r.program_id = v_program AND r.valid_from <= g.month::date
 			ORDER BY r.valid_from DESC LIMIT 1) r ON true
@@ -81,7 +82,8 @@ BEGIN
 			sum(coalesce(f.issued, 0)) OVER w AS issued_total, sum(coalesce(f.redeemed, 0)) OVER w AS redeemed_total,
 			sum(coalesce(f.issued, 0) - coalesce(f.redeemed, 0) - coalesce(f.expired, 0)) OVER w AS held
 		FROM (VALUES ('sale'), ('grant')) c (class)
-		CROSS JOIN month v
+		-- beyond the last one nothing was earned; only the estimate looks at such vintages, too
+		JOIN month v ON v.month <= (SELECT CASE WHEN bool_and(x.expected IS NOT NULL) THEN (SELECT max(b.month) FROM busy b) ELSE 'infinity' END FROM month x)
 		JOIN month m ON m.month >= v.month
 		LEFT JOIN (SELECT f.class, f.vintage, greatest(f.month, f.vintage) AS month, sum(f.issued) AS issued,
 					sum(f.redeemed) AS redeemed, sum(f.expired) AS expired

@@ -34,6 +34,8 @@ SELECT results_eq($$SELECT * FROM loyalty.journal('tab', '2040-01-01', '2040-02-
 	('2040-01-31', 4, '4000', NULL, 0, 4109.59, 'tab: points redeemed, expired, or no longer expected'),
 	('2040-02-29', 1, '3250', NULL, 3492.92, 0, 'tab: points redeemed, expired, or no longer expected'),
 	('2040-02-29', 2, '4000', NULL, 0, 3492.92, 'tab: points redeemed, expired, or no longer expected')$$, 'as postings');
+SELECT results_eq($$SELECT period, redeemed_total, expected_total, released, deferred FROM loyalty.deferred_revenue('tab', '2539-12-01', '2540-01-01')$$,
+	$$VALUES (date '2539-12-01', 8500.00, 9700.00, 0.00, 1073.29), ('2540-01-01', 8500, 9700, 0, 1073.29)$$, 'and nothing more in 500 years');
 SELECT throws_ok($$SELECT * FROM loyalty.journal('tab', '2040-01-02', '2040-01-31')$$, '22023', NULL, 'a journal begins with a month');
 SELECT throws_ok($$SELECT * FROM loyalty.journal('tab', '2040-01-01', '2040-01-30')$$, '22023', NULL, 'and ends with one');
 SELECT throws_ok($$SELECT * FROM loyalty.journal('tab', '2040-03-01', '2040-01-31')$$, '22023', NULL, 'in this order');
@@ -97,6 +99,8 @@ CREATE TABLE shop.month AS SELECT * FROM loyalty.deferred_revenue('tab', NULL, '
 SELECT is((SELECT count(*) FROM shop.month WHERE deferred < 0 OR provision < 0 OR expected_share NOT BETWEEN 0 AND 1), 0::bigint, 'nothing is below zero');
 SELECT cmp_ok((SELECT count(*) FROM loyalty.liability('tab', '2042-06-01') WHERE class = 'sale' AND expires_month IS NOT NULL), '>', 0::bigint, 'points of purchases expire');
 SELECT cmp_ok((SELECT min(expected_share) FROM shop.month), '<', 0.95, 'some breakage is expected');
+SELECT is((SELECT expected_share FROM loyalty.deferred_revenue('tab', '2046-05-01', '2046-05-01')), loyalty.expected_redemption('tab', '2046-05-31 23:59:59.999999+00')::numeric(9,8),
+	'the estimate of a month beyond all business is that of expected_redemption()');
 SELECT is((SELECT sum(allocated - returned - released) FROM shop.month), (SELECT deferred FROM shop.month WHERE period = '2043-12-01'), 'what was allocated is deferred, taken back or released');
 SELECT is((SELECT sum(granted - used) FROM shop.month), (SELECT provision FROM shop.month WHERE period = '2043-12-01'), 'what was granted is used or provided for');
 SELECT is((SELECT sum(debit) FROM loyalty.journal('tab', '2040-01-01', '2043-12-31')), (SELECT sum(credit) FROM loyalty.journal('tab', '2040-01-01', '2043-12-31')), 'debits are credits');
