@@ -112,6 +112,10 @@ BEGIN
 				USING ERRCODE = '22023', HINT = 'Leave keep_threshold out, or give the tier a threshold above 0.';
 		END IF;
 	END IF;
+	IF jsonb_typeof(benefits) <> 'object' THEN
+		RAISE EXCEPTION 'invalid value for benefits: %', benefits
+			USING ERRCODE = '22023', HINT = 'It is a JSON object of your own, such as {"lounge": true}.';
+	END IF;
 	IF EXISTS (SELECT FROM loyalty.tier t WHERE t.program_id = v_program
 			AND t.threshold = set_tier.threshold AND t.name <> set_tier.name) THEN
 		RAISE EXCEPTION 'another tier of programme "%" has the threshold %', program, threshold
@@ -191,6 +195,10 @@ BEGIN
 	PERFORM loyalty.check_measure(metric, time_window, months);
 	IF threshold IS NOT NULL THEN
 		PERFORM loyalty.check_number('threshold', threshold, true);
+		IF (SELECT t.threshold FROM loyalty.tier t WHERE t.tier_id = v_tier) = 0 THEN
+			RAISE EXCEPTION 'a tier that everybody reaches needs no other way'
+				USING ERRCODE = '22023', HINT = 'Give the tier a threshold above 0, or name another one.';
+		END IF;
 	END IF;
 	PERFORM loyalty.begin_tier_change(v_program);
 	IF threshold IS NULL THEN

@@ -214,6 +214,10 @@ SELECT loyalty.set_tier_policy('cy') \gset
 SELECT matches(shop.history('cy', 'a'), '^2024-12-31 Basic>Silver reached, 2025-01-01 Silver>Basic review, [0-9-]+ Basic>Silver settings$', 'a change of settings is one of the history');
 SELECT is(shop.tiers('cy', 'a', '2024-12-31 23:59:59+00, 2025-06-01'), 'Silver Basic', 'the past stays');
 SELECT is(loyalty.tier('cy', 'a'), 'Silver', 'lifetime: 160');
+SELECT throws_ok($$SELECT loyalty.set_tier('cy', 'Tin', 5, benefits => '5')$$, '22023', 'invalid value for benefits: 5', 'benefits are an object');
+SELECT throws_ok($$SELECT loyalty.set_tier('cy', 'Tin', 5, benefits => 'null')$$, '22023', 'invalid value for benefits: null', 'which JSON''s null is not');
+SELECT throws_ok($$SELECT loyalty.set_tier('cy', 'Tin', 5, gift_voucher => 0)$$, '22023', NULL, 'a voucher has a value');
+SELECT throws_ok($$SELECT loyalty.set_tier_path('cy', (SELECT t.name FROM loyalty.tier t WHERE t.program_id = loyalty.program_id('cy') AND t.threshold = 0), 'documents', 'lifetime', NULL, 5)$$, '22023', 'a tier that everybody reaches needs no other way', 'nor is there another way to what everybody has');
 SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', demotion => 'one_level')$$, '22023', 'without retention there are no reviews', 'one_level needs retention');
 SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', time_window => 'rolling')$$, '22023', NULL, 'rolling needs months');
 SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', 'miles')$$, '22023', NULL, 'no such metric');
