@@ -19,6 +19,7 @@ SELECT loyalty.answer('ex club', 'ann', 'expiry', '2024-06-30');
 SELECT done FROM loyalty.expire_points('2024-07-11 00:00+02');
 SELECT loyalty.balance('ex club', 'ann', '2024-07-10 23:59:59+02') AS before, loyalty.balance('ex club', 'ann', '2024-07-11 00:00+02') AS after;
 SELECT kind, points, occurred_at FROM loyalty.entry WHERE member_id = loyalty.member_id('ex club', 'ann') AND kind = 'expire';
+SELECT loyalty.answer('ex club', 'ann', 'expiry', '2024-06-30');
 
 -- the second bill is paid, and then returned
 UPDATE ex_invoice SET paid_on = '2024-09-20' WHERE no = 2;

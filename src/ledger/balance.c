@@ -50,6 +50,32 @@ static LoyaltyPlan plan_balance = {
 	.nparams = 4, .types = {INT8OID, TIMESTAMPTZOID, DATEOID, DATEOID}
 };
 
+/* what he owed then, and what of his points could not be spent yet */
+static LoyaltyPlan plan_past = {
+	.sql = "SELECT COALESCE(- pg_catalog.sum(x.points) FILTER (WHERE x.points < 0), 0),"
+	" COALESCE(pg_catalog.sum(x.points) FILTER (WHERE x.points > 0 AND x.usable_from > $3 AND LEAST(x.expires_on, $4) >= $3), 0)"
+	" FROM (SELECT l.usable_from, l.expires_on,"
+	" CASE WHEN e.occurred_at <= $2 THEN l.points ELSE 0 END + COALESCE(a.points, 0) AS points"
+	" FROM loyalty.lot l JOIN loyalty.entry e ON e.member_id = l.member_id AND e.seq = l.seq"
+	" LEFT JOIN (SELECT a.lot_seq, pg_catalog.sum(a.points) AS points FROM loyalty.allocation a"
+	" JOIN loyalty.entry x ON x.member_id = a.member_id AND x.seq = a.entry_seq AND x.occurred_at <= $2 AND x.kind <> 'expire'"
+	" WHERE a.member_id = $1 GROUP BY a.lot_seq) a ON a.lot_seq = l.seq"
+	" WHERE l.member_id = $1) x",
+	.nparams = 4, .types = {INT8OID, TIMESTAMPTZOID, DATEOID, DATEOID}
+};
+
+static LoyaltyPlan plan_since = {
+	.sql = "SELECT FROM loyalty.entry e WHERE e.member_id = $1 AND e.occurred_at > $2 AND e.kind <> 'expire' LIMIT 1",
+	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
+};
+
+/* holds that were there then, whatever became of them */
+static LoyaltyPlan plan_was_held = {
+	.sql = "SELECT COALESCE(pg_catalog.sum(h.points), 0) FROM loyalty.hold h"
+	" WHERE h.member_id = $1 AND h.created_at <= $2 AND h.expires_at > $2 AND (h.state = 'open' OR h.closed_at > $2)",
+	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
+};
+
 static LoyaltyPlan plan_held = {
 	.sql = "SELECT COALESCE(pg_catalog.sum(h.points), 0) FROM loyalty.hold h"
 	" WHERE h.member_id = $1 AND h.state = 'open' AND h.expires_at > $2",
@@ -161,4 +187,38 @@ loyalty_balance_as_of(LoyaltyMember *member, TimestampTz at)
 	values[2] = DateADTGetDatum(day_of(member, at));
 	values[3] = DateADTGetDatum(loyalty_lapse_day(member));
 	return sum_of(&plan_balance, values);
+}
+
+/*
+ * All figures of a member now, or (is_past) as they were at that instant.  What
+ * is stored says that, too, unless something has happened since.
+ */
+LoyaltyAvailability
+loyalty_availability(LoyaltyMember *member, TimestampTz at, bool is_past)
+{
+	LoyaltyAvailability f;
+	Datum		values[4];
+	bool		isnull;
+
+	values[0] = Int64GetDatum(member->id);
+	values[1] = TimestampTzGetDatum(at);
+	if (is_past && loyalty_run(&plan_since, values, NULL) > 0)
+	{
+		values[2] = DateADTGetDatum(day_of(member, at));
+		values[3] = DateADTGetDatum(loyalty_lapse_day(member));
+		(void) loyalty_run(&plan_past, values, NULL);
+		f.debt = loyalty_points_from_datum(loyalty_spi_datum(0, 1, &isnull));
+		f.pending = loyalty_points_from_datum(loyalty_spi_datum(0, 2, &isnull));
+		SPI_freetuptable(SPI_tuptable);
+		f.balance = loyalty_balance_as_of(member, at);
+	}
+	else
+	{
+		f.debt = member->debt;
+		f.pending = loyalty_pending_points(member, at);
+		f.balance = loyalty_balance_at(member, at);
+	}
+	f.held = is_past ? sum_of(&plan_was_held, values) : loyalty_held(member, at);
+	f.available = Max(f.balance - f.pending - f.held, 0);
+	return f;
 }

@@ -366,12 +366,22 @@ extern void loyalty_reschedule(LoyaltyBatch *batch, LoyaltyMember *member, Loyal
 extern void loyalty_extend_by_tier(LoyaltyMember *member, int32 from, TimestampTz at, TimestampTz now);
 
 /* balance.c */
+typedef struct LoyaltyAvailability
+{
+	Points		balance;
+	Points		debt;
+	Points		pending;
+	Points		held;
+	Points		available;
+} LoyaltyAvailability;
+
 extern Points loyalty_balance_at(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_balance_as_of(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_expired(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_pending_points(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_held(LoyaltyMember *member, TimestampTz at);
 extern Points loyalty_available(LoyaltyMember *member, TimestampTz at);
+extern LoyaltyAvailability loyalty_availability(LoyaltyMember *member, TimestampTz at, bool is_past);
 
 /* lapse.c */
 extern DateADT loyalty_lapse_day(LoyaltyMember *member);

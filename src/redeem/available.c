@@ -45,7 +45,7 @@ loyalty_available_points(PG_FUNCTION_ARGS)
 	LoyaltyIdentity save;
 	TimestampTz at;
 	LoyaltyMember *m = member_argument(fcinfo, &save, &at);
-	Points		points = m == NULL ? 0 : loyalty_available(m, at);
+	Points		points = m == NULL ? 0 : loyalty_availability(m, at, !PG_ARGISNULL(2)).available;
 
 	SPI_finish();
 	MemoryContextSwitchTo(context);
@@ -66,26 +66,23 @@ loyalty_points_of(PG_FUNCTION_ARGS)
 	TimestampTz at;
 	LoyaltyMember *m = member_argument(fcinfo, &save, &at);
 	TupleDesc	desc;
-	Points		figures[5] = {0};
+	LoyaltyAvailability f = {0};
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (m != NULL)
-	{
-		figures[0] = loyalty_balance_at(m, at);
-		figures[1] = m->debt;
-		figures[2] = loyalty_pending_points(m, at);
-		figures[3] = loyalty_held(m, at);
-		figures[4] = Max(figures[0] - figures[2] - figures[3], 0);
-	}
+		f = loyalty_availability(m, at, !PG_ARGISNULL(2));
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	loyalty_resume(&save);
 	loyalty_config_unpin();
-	for (int i = 0; i < 5; i++)
-		values[i] = PointsGetDatum(figures[i]);
+	values[0] = PointsGetDatum(f.balance);
+	values[1] = PointsGetDatum(f.debt);
+	values[2] = PointsGetDatum(f.pending);
+	values[3] = PointsGetDatum(f.held);
+	values[4] = PointsGetDatum(f.available);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -122,7 +122,7 @@ COMMENT ON COLUMN loyalty.hold.state IS 'open, captured, released or expired; an
 COMMENT ON COLUMN loyalty.hold.captured IS 'points that were redeemed by capturing it';
 COMMENT ON COLUMN loyalty.hold.created_at IS 'business time of the reservation';
 COMMENT ON COLUMN loyalty.hold.expires_at IS 'instant from which it does not count any more';
-COMMENT ON COLUMN loyalty.hold.closed_at IS 'when it was captured, released or found expired';
+COMMENT ON COLUMN loyalty.hold.closed_at IS 'business time at which it was captured, released or found expired';
 
 CREATE TRIGGER config_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loyalty.redemption_policy
 	FOR EACH STATEMENT EXECUTE FUNCTION loyalty.config_changed();

@@ -71,7 +71,7 @@ COMMENT ON FUNCTION loyalty.check_range(text, integer, integer, integer) IS 'rai
 CREATE FUNCTION loyalty.available(program text, customer text, at timestamptz DEFAULT NULL) RETURNS numeric(18,2)
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_available_points';
 COMMENT ON FUNCTION loyalty.available(text, text, timestamptz) IS
-'points that a customer can spend now, or at an instant: the balance without what cannot be spent yet and what is reserved; never below 0';
+'points that a customer can spend now, or at an instant, by what had happened by then: the balance without what cannot be spent yet and what is reserved; never below 0';
 
 CREATE FUNCTION loyalty.points(program text, customer text, at timestamptz DEFAULT NULL,
 	OUT balance numeric(18,2), OUT debt numeric(18,2), OUT pending numeric(18,2), OUT held numeric(18,2),
@@ -79,7 +79,7 @@ CREATE FUNCTION loyalty.points(program text, customer text, at timestamptz DEFAU
 RETURNS record
 LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'loyalty_points_of';
 COMMENT ON FUNCTION loyalty.points(text, text, timestamptz) IS
-'the figures behind available(): balance, debt, what cannot be spent yet, what holds reserve';
+'the figures behind available(), now or as they were at an instant: balance, debt, what cannot be spent yet, what holds reserve';
 
 CREATE FUNCTION loyalty.quote_redemption(program text, customer text, amount numeric DEFAULT NULL,
 	lines jsonb DEFAULT NULL, at timestamptz DEFAULT NULL,

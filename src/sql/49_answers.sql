@@ -53,23 +53,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION loyalty.answer_rewards(text, text, timestamptz) IS 'what can I redeem?';
 
-CREATE FUNCTION loyalty.answer_expiry(program text, customer text, at timestamptz DEFAULT NULL,
-	OUT expires_on date, OUT points numeric(18,2), OUT sentence text)
-RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT l.expires_on, sum(l.remaining)::numeric(18,2),
-		CASE WHEN l.expires_on = 'infinity' THEN format('%s points do not expire.', trim_scale(sum(l.remaining)))
-			ELSE format('%s points are valid through %s.', trim_scale(sum(l.remaining)), to_char(l.expires_on, 'YYYY-MM-DD')) END
-	FROM loyalty.program p
-	JOIN loyalty.open_lot l ON l.member_id = loyalty.member_id($1, $2) AND l.remaining > 0
-		AND l.expires_on >= (coalesce($3, now()) AT TIME ZONE p.time_zone)::date
-	WHERE p.program_id = loyalty.program_id($1)
-	GROUP BY l.expires_on
-	ORDER BY l.expires_on
-$$;
-COMMENT ON FUNCTION loyalty.answer_expiry(text, text, timestamptz) IS 'when do my points expire?';
-
 CREATE FUNCTION loyalty.answer_program(program text,
 	OUT item text, OUT sentence text)
 RETURNS SETOF record

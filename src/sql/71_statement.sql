@@ -190,3 +190,56 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.statement_text(text, text, timestamptz, timestamptz) IS
 'period_statement() as one readable text, with what is left by the day it expires';
+
+-- What will expire, seen from any instant: not from the lots that are open now,
+-- because what has expired since was open then.  Seen from now it is of all that
+-- is booked, as the balance is.
+CREATE FUNCTION loyalty.answer_expiry(program text, customer text, at timestamptz DEFAULT NULL,
+	OUT expires_on date, OUT points numeric(18,2), OUT sentence text)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_member bigint := loyalty.member_id(program, customer);
+	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = loyalty.program_id(program));
+BEGIN
+	RETURN QUERY
+	SELECT l.expires_on, sum(l.valid)::numeric(18,2),
+		CASE WHEN l.expires_on = 'infinity' THEN format('%s points do not expire.', trim_scale(sum(l.valid)))
+			ELSE format('%s points are valid through %s.', trim_scale(sum(l.valid)), to_char(l.expires_on, 'YYYY-MM-DD')) END
+	FROM loyalty.lot_at(coalesce(at, 'infinity'), (coalesce(at, clock_timestamp()) AT TIME ZONE v_zone)::date) l
+	WHERE l.member_id = v_member AND l.valid > 0
+	GROUP BY l.expires_on
+	ORDER BY l.expires_on;
+END
+$$;
+COMMENT ON FUNCTION loyalty.answer_expiry(text, text, timestamptz) IS
+'when do my points expire? Seen from now, or from any instant, whether or not anybody has written down since that they expired';
+
+CREATE FUNCTION loyalty.expiring_points(program text, days integer DEFAULT NULL, as_of timestamptz DEFAULT NULL,
+	OUT expires_on date, OUT lots bigint, OUT members bigint, OUT points numeric(18,2))
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := loyalty.program_id(program);
+	v_today date := (SELECT (coalesce(as_of, clock_timestamp()) AT TIME ZONE p.time_zone)::date
+		FROM loyalty.program p WHERE p.program_id = v_program);
+BEGIN
+	IF days IS NOT NULL THEN
+		PERFORM loyalty.check_range('days', days, 0, 36525);
+	END IF;
+	RETURN QUERY
+	SELECT l.expires_on, count(*), count(DISTINCT l.member_id), sum(l.valid)::numeric(18,2)
+	FROM loyalty.member m
+	JOIN loyalty.lot_at(coalesce(as_of, 'infinity'), v_today) l ON l.member_id = m.member_id
+	WHERE m.program_id = v_program AND l.valid > 0 AND l.expires_on < 'infinity'
+		AND (days IS NULL OR l.expires_on <= v_today + days)
+	GROUP BY l.expires_on
+	ORDER BY l.expires_on;
+END
+$$;
+COMMENT ON FUNCTION loyalty.expiring_points(text, integer, timestamptz) IS
+'points of all members that expire, by the last day on which they are valid: those of the next so many days (0: today''s, NULL: all), seen from now or from any instant; what members owe is not taken off';

@@ -96,7 +96,8 @@ BEGIN
 		loyalty.check_revenue(text, date) TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.liability(text, timestamptz), loyalty.deferred_revenue(text, date, date),
 		loyalty.journal(text, date, date), loyalty.revenue_allocation(numeric, numeric),
-		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz)
+		loyalty.redemption_curve(text, timestamptz), loyalty.expected_redemption(text, timestamptz),
+		loyalty.expiring_points(text, integer, timestamptz)
 		TO loyalty_manager, loyalty_bi;
 	-- BI reads figures, not who they are of
 	GRANT SELECT ON loyalty.tier_ladder, loyalty.expiry_policy, loyalty.program, loyalty.tier, loyalty.upkeep_run,

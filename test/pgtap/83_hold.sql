@@ -68,6 +68,20 @@ SELECT is(done, 1::bigint, 'close_holds() notes that it is over') FROM loyalty.c
 SELECT is((SELECT held FROM loyalty.member WHERE member_id = loyalty.member_id('tab', 'cat')), 0.00, 'so');
 SELECT is(done, 0::bigint, 'once') FROM loyalty.close_holds();
 
+-- of the past: what had happened by then, not what is booked by now
+SELECT loyalty.enrol('tab', 'dan') \gset
+SELECT points FROM loyalty.adjust('tab', 'dan', 100, 'x', 'a1', at => '2024-02-01 00:00+00') \gset
+SELECT points FROM loyalty.reserve('tab', 'dan', 30, 'p1', 60, at => '2024-02-10 10:00+00') \gset
+SELECT points FROM loyalty.release_hold('tab', 'dan', 'p1', at => '2024-02-10 10:20+00') \gset
+SELECT points FROM loyalty.reserve('tab', 'dan', 20, 'p2', 60, at => '2024-02-11 10:00+00') \gset
+SELECT done FROM loyalty.close_holds() \gset
+SELECT points FROM loyalty.redeem('tab', 'dan', 40, 'p3', at => '2024-02-12 00:00+00') \gset
+SELECT is((SELECT string_agg(p.balance || ' ' || p.held || ' ' || p.available, ', ' ORDER BY t) FROM unnest(ARRAY['2024-01-31 23:59+00', '2024-02-01 00:00+00',
+		'2024-02-10 10:00+00', '2024-02-10 10:20+00', '2024-02-11 10:59+00', '2024-02-11 11:00+00', '2024-02-12 00:00+00']::timestamptz[]) t, loyalty.points('tab', 'dan', t) p),
+	'0.00 0.00 0.00, 100.00 0.00 100.00, 100.00 30.00 70.00, 100.00 0.00 100.00, 100.00 20.00 80.00, 100.00 0.00 100.00, 60.00 0.00 60.00',
+	'points() says what there was at every instant');
+SELECT is(loyalty.available('tab', 'dan', '2024-02-10 10:00+00') || ' ' || loyalty.available('tab', 'dan'), '70.00 60.00', 'so does available()');
+
 -- a reward for a basket: its cost is reserved, then released and spent in one transaction
 SELECT loyalty.enrol('tab', 'basket') \gset
 SELECT points FROM loyalty.adjust('tab', 'basket', 60, 'x', 'start') \gset

@@ -23,6 +23,15 @@ SELECT is(loyalty.answer('tab', 'ann', 'expiry'), E'42 points are valid through 
 SELECT is(loyalty.answer('tab', 'ann', 'expiry', '2040-04-01'), '8 points do not expire.', 'at any time');
 SELECT is(loyalty.answer('tab', 'ann', 'program'), E'base: 1 point per 10 EUR.\nGold from 1000 EUR: points times 1.5.\nOne point pays 0.05 EUR.\nAt least 20 points can be redeemed.\nAt most 50 % of an order can be paid with points.', 'how does it work?');
 SELECT results_eq($$SELECT expires_on, points FROM loyalty.answer_expiry('tab', 'ann')$$, $$VALUES ('2040-03-31'::date, 42.00::numeric(18,2)), ('infinity', 8.00)$$, 'as rows');
+SELECT is(loyalty.answer('tab', 'ann', 'expiry', '2020-01-01'), 'You have no points.', 'before there were any');
+SELECT done FROM loyalty.expire_points('2041-01-01', 0, 1000) \gset
+SELECT is(loyalty.answer('tab', 'ann', 'expiry', '2040-03-31 12:00+00'), E'42 points are valid through 2040-03-31.\n8 points do not expire.', 'the answer of then is the same when it is written down that they expired');
+SELECT is_empty($$SELECT * FROM loyalty.expiring_points('tab', 30, '2040-02-29')$$, 'of all members: 31 days ahead');
+SELECT results_eq($$SELECT * FROM loyalty.expiring_points('tab', 30, '2040-03-01')$$, $$VALUES ('2040-03-31'::date, 2::bigint, 1::bigint, 42.00::numeric(18,2))$$, '30 days');
+SELECT results_eq($$SELECT * FROM loyalty.expiring_points('tab', 0, '2040-03-31 23:59:59.999999+00')$$, $$VALUES ('2040-03-31'::date, 2::bigint, 1::bigint, 42.00::numeric(18,2))$$, 'the last instant');
+SELECT is_empty($$SELECT * FROM loyalty.expiring_points('tab', NULL, '2040-04-01 00:00+00')$$, 'and the next one');
+SELECT throws_ok($$SELECT * FROM loyalty.expiring_points('tab', -1)$$, '22023', NULL, 'days ahead');
+SELECT throws_ok($$SELECT * FROM loyalty.expiring_points('no such')$$, 'LY001', NULL, 'of a programme');
 SELECT is(points, 50.00::numeric(18,2), 'points as rows') FROM loyalty.answer_points('tab', 'ann') WHERE item = 'balance';
 SELECT is((SELECT count(*) FROM loyalty.answer_rewards('tab', 'ann')), 3::bigint, 'rewards as rows');
 SELECT is((SELECT count(*) FROM loyalty.answer_program('tab')), 5::bigint, 'the programme as rows');

@@ -99,14 +99,15 @@ END $$;
 
 CREATE FUNCTION shop.differences(seed text) RETURNS TABLE (at timestamptz, what text, lazy text, tidy text) LANGUAGE sql AS $$
 	WITH p AS (SELECT 1 + shop.pick(seed, 6) AS n),
-	day AS (SELECT generate_series('2024-01-10'::timestamptz, '2024-12-01', '3 days') AS d),
+	day AS (SELECT generate_series('2024-01-10'::timestamptz, '2024-12-01', '4 days') AS d),
 	-- and the moments before and after a day begins in the programme's zone
-	instant AS (SELECT d.d + s AS at FROM day d CROSS JOIN p JOIN loyalty.program g ON g.name = 'lazy' || p.n
+	instant AS (SELECT d.d + s AS at, s = z.o AND extract(day FROM d.d)::integer % 4 = 0 AS asks FROM day d CROSS JOIN p JOIN loyalty.program g ON g.name = 'lazy' || p.n
 			CROSS JOIN LATERAL (SELECT (d.d::date::timestamp AT TIME ZONE g.time_zone) - d.d AS o) z
 			CROSS JOIN LATERAL (VALUES (interval '13 hours'), (z.o - interval '1 microsecond'), (z.o)) v (s)),
 	answer AS (SELECT i.at, v.what, v.lazy, v.tidy FROM p, instant i CROSS JOIN LATERAL (VALUES
 			('balance', loyalty.balance('lazy' || p.n, seed, i.at)::text, loyalty.balance('tidy' || p.n, seed, i.at)::text),
-			('points', loyalty.points('lazy' || p.n, seed, i.at)::text, loyalty.points('tidy' || p.n, seed, i.at)::text)) v (what, lazy, tidy))
+			('points', loyalty.points('lazy' || p.n, seed, i.at)::text, loyalty.points('tidy' || p.n, seed, i.at)::text),
+			('expiring', CASE WHEN i.asks THEN loyalty.answer('lazy' || p.n, seed, 'expiry', i.at) END, CASE WHEN i.asks THEN loyalty.answer('tidy' || p.n, seed, 'expiry', i.at) END)) v (what, lazy, tidy))
 	SELECT * FROM answer WHERE lazy IS DISTINCT FROM tidy
 	UNION ALL
 	SELECT NULL, 'lot ' || coalesce(l.rn, t.rn), l.lot, t.lot
@@ -122,12 +123,37 @@ SELECT is_empty($$SELECT FROM shop.entry JOIN shop.member m USING (member_id) JO
 	'some never had upkeep');
 SELECT is_empty(format('SELECT * FROM shop.differences(%L) LIMIT 5', c || s), 'upkeep made no difference: ' || c || s)
 	FROM generate_series(1, 18) s CROSS JOIN (VALUES ('c'), ('l')) v (c);
+SELECT is_empty($$SELECT n, c, d FROM generate_series(1, 18) n CROSS JOIN (VALUES ('c'), ('l')) v (c)
+	CROSS JOIN generate_series('2024-01-10'::timestamptz, '2024-12-01', '19 days') d
+	CROSS JOIN LATERAL (SELECT 'lazy' || 1 + shop.pick(c || n, 6) AS p) p
+	CROSS JOIN LATERAL loyalty.points(p.p, c || n, d) x
+	WHERE x.balance <> loyalty.balance(p.p, c || n, d) OR x.available <> loyalty.available(p.p, c || n, d)$$,
+	'points() of any instant is what balance() was then');
+
+-- finance asks for all members at once: at instants before, at and after days begin
+CREATE TABLE shop.asked AS
+	SELECT g.name AS program, v.at,
+		(SELECT jsonb_agg(l ORDER BY l.class, l.vintage, l.expires_month) FROM loyalty.liability(g.name, v.at) l) AS liability,
+		(SELECT jsonb_agg(e ORDER BY e.expires_on) FROM loyalty.expiring_points(g.name, 30, v.at) e) AS expiring
+	FROM loyalty.program g
+	CROSS JOIN generate_series('2024-01-25'::timestamp, '2024-08-20', '37 days') d
+	CROSS JOIN LATERAL (VALUES (d AT TIME ZONE g.time_zone - interval '1 microsecond'), (d AT TIME ZONE g.time_zone),
+		(d AT TIME ZONE g.time_zone + interval '9 hours')) v (at)
+	WHERE g.name ~ '^(lazy|tidy)[1-6]$';
+SELECT cmp_ok((SELECT count(*) FROM shop.asked), '>', 200::bigint, 'hundreds of instants are asked');
+SELECT is_empty($$SELECT l.program, l.at FROM shop.asked l JOIN shop.asked t ON t.program = replace(l.program, 'lazy', 'tidy') AND t.at = l.at
+	WHERE l.program LIKE 'lazy%' AND (l.liability IS DISTINCT FROM t.liability OR l.expiring IS DISTINCT FROM t.expiring) LIMIT 5$$,
+	'upkeep made no difference to liability, nor to what will expire');
 SELECT isnt_empty($$SELECT FROM shop.entry WHERE kind = 'expire' AND points < 0$$, 'there was something to write down');
 SELECT isnt_empty($$SELECT FROM shop.entry WHERE kind = 'expire' AND points > 0$$, 'and to recall');
 
 -- at the end the tidy ones are up to date: their entries alone say what the balance is
 SELECT loyalty.expire_points('2024-12-01', 0, 10000) \gset
 SELECT is_empty('SELECT * FROM loyalty.check()', 'all is well after upkeep');
+SELECT is_empty($$SELECT a.program, a.at FROM shop.asked a
+	WHERE a.program LIKE 'tidy%' AND (a.liability IS DISTINCT FROM (SELECT jsonb_agg(l ORDER BY l.class, l.vintage, l.expires_month) FROM loyalty.liability(a.program, a.at) l)
+		OR a.expiring IS DISTINCT FROM (SELECT jsonb_agg(e ORDER BY e.expires_on) FROM loyalty.expiring_points(a.program, 30, a.at) e)) LIMIT 5$$,
+	'and every instant gives the same answers as before');
 -- (where upkeep came late, goods that were returned meanwhile are left out of what had expired before they were)
 SELECT is_empty($$SELECT m.customer, d.d FROM shop.member m JOIN loyalty.program p USING (program_id)
 	CROSS JOIN generate_series('2024-01-10'::timestamptz, '2024-11-30', '3 days') d (d)
