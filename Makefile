@@ -8,7 +8,7 @@ OBJS = \
 	src/loyalty.o src/session.o src/config.o \
 	src/points/points.o \
 	src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
-	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o \
+	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o src/source/birthday.o \
 	src/fact/read.o src/fact/basket.o src/fact/lines.o src/fact/claim.o src/fact/event.o \
 	src/rule/program.o src/rule/tier.o src/rule/policy.o src/rule/expiry.o src/rule/reward.o src/rule/book.o src/rule/match.o src/rule/rows.o src/rule/frozen.o src/rule/award.o \
 	src/rule/space.o src/rule/allowed.o src/rule/vet.o src/rule/condition.o \
@@ -20,9 +20,9 @@ OBJS = \
 	src/member/member.o src/member/account.o src/member/window.o src/member/standing.o src/member/record.o src/member/override.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
 	src/redeem/adjust.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
-	src/upkeep/step.o src/upkeep/expire.o src/upkeep/review.o src/upkeep/birthday.o src/upkeep/launcher.o src/upkeep/worker.o \
+	src/upkeep/step.o src/upkeep/expire.o src/upkeep/review.o src/upkeep/launcher.o src/upkeep/worker.o \
 	src/outbox/setting.o src/outbox/tell.o src/outbox/announce.o src/outbox/door.o src/outbox/queue.o src/outbox/close.o \
-	src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o
+	src/analytics/days.o src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o
 
 SCRIPT = loyalty--$(EXTVERSION).sql
 PIECES = $(sort $(wildcard $(srcdir)/src/sql/[0-9]*.sql))

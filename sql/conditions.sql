@@ -43,7 +43,7 @@ SELECT ok('member.attributes ->> ''vip'' = ''yes'' AND member.attributes @> ''{"
 SELECT ok('invoice.state IN (''posted'', ''paid'') AND invoice.state::text LIKE ''p%''');
 -- without a source there is no invoice; an event has nothing of a document
 SELECT ok('line.amount > 10 AND member.year_amount >= 5000', NULL);
-SELECT ok('event.kind = ''review'' AND event.count = 0 AND member.days_to_birthday BETWEEN -3 AND 3', NULL, true);
+SELECT ok('event.kind = ''review'' AND event.count = 0 AND member.days_to_anniversary BETWEEN -3 AND 3', NULL, true);
 -- no condition is one, too
 SELECT ok(NULL) IS NULL AS always;
 

@@ -165,10 +165,11 @@ need_pg_cron()
 	fi
 }
 
-# Install psqlODBC, and what lets a perl test speak to it.
-need_odbc()
+# Install the drivers of BI tools: psqlODBC and what lets a perl test speak to
+# it, JDBC and a Java that runs a source file.
+need_drivers()
 {
-	need_packages unixodbc odbc-postgresql libdbd-odbc-perl
+	need_packages unixodbc odbc-postgresql libdbd-odbc-perl libpostgresql-jdbc-java default-jdk-headless
 }
 
 # Make the scratch directory; it goes away at exit together with the cluster.

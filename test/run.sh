@@ -223,7 +223,7 @@ tier_tap()
 	perl=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl
 
 	need_pg_cron
-	need_odbc
+	need_drivers
 	names=$(names_of "$SCRATCH/tree/test/t" .pl)
 	if [ -z "$names" ]; then
 		fail "tap: there are no tests in test/t"

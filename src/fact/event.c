@@ -111,7 +111,7 @@ bool
 loyalty_counts_events(LoyaltyRuleBook *book, const char *kind)
 {
 	for (int i = 0; i < book->ncodes; i++)
-		if (strcmp(book->codes[i].rule->event, kind) == 0 && book->codes[i].condition != NULL &&
+		if (book->codes[i].condition != NULL && strcmp(book->codes[i].rule->event, kind) == 0 &&
 			bms_is_member(IN_EVENT_COUNT, book->codes[i].condition->uses[SPACE_EVENT]))
 			return true;
 	return false;
@@ -125,7 +125,7 @@ counted_kinds(LoyaltyRuleBook *book)
 	int			n = 0;
 
 	for (int i = 0; i < book->ncodes; i++)
-		if (loyalty_counts_events(book, book->codes[i].rule->event))
+		if (book->codes[i].condition != NULL && loyalty_counts_events(book, book->codes[i].rule->event))
 			kinds[n++] = book->codes[i].rule->event;
 	return loyalty_text_array(kinds, n);
 }
@@ -141,6 +141,34 @@ hold_other_side(LoyaltyEvent *event)
 	values[1] = CStringGetTextDatum(strchr(event->key + strlen("referrer:"), ':') + 1);
 	(void) loyalty_run(&plan_other_side, values, NULL);
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * When members were born, if a rule asks for it: an event brings no row of the
+ * ERP's that would tell.
+ */
+static void
+read_birthdays(LoyaltySource *source, LoyaltyDocument **docs, int n)
+{
+	Bitmapset  *uses = loyalty_source_book(source)->uses[SPACE_MEMBER];
+	char	  **customers;
+	bool	   *known;
+	DateADT    *birthdays;
+
+	if (!bms_is_member(IN_MEMBER_BIRTHDAY, uses) && !bms_is_member(IN_MEMBER_DAYS_TO_BIRTHDAY, uses))
+		return;
+	customers = palloc(sizeof(char *) * n);
+	known = palloc(sizeof(bool) * n);
+	birthdays = palloc(sizeof(DateADT) * n);
+	for (int i = 0; i < n; i++)
+		customers[i] = docs[i]->facts != NULL ? docs[i]->facts->customer : NULL;
+	loyalty_read_birthdays(source->program, customers, n, known, birthdays);
+	for (int i = 0; i < n; i++)
+		if (known[i])
+		{
+			docs[i]->facts->has_birthday = true;
+			docs[i]->facts->birthday = birthdays[i];
+		}
 }
 
 /*
@@ -183,4 +211,5 @@ loyalty_read_events(LoyaltySource *source, LoyaltyDocument **docs, int n)
 	for (int i = 0; i < n; i++)
 		if (docs[i]->facts != NULL)
 			hold_other_side(docs[i]->facts->event);
+	read_birthdays(source, docs, n);
 }

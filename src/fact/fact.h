@@ -127,6 +127,7 @@ typedef struct LoyaltyClaim
 /* read.c */
 extern LoyaltyFacts *loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls);
 extern void loyalty_read_headers(LoyaltyDocument **docs, int n, bool again);
+extern void loyalty_peek_headers(LoyaltyDocument **docs, int n);
 extern void loyalty_read_lines(LoyaltyDocument **docs, int n);
 extern void loyalty_finish_facts(LoyaltyDocument *doc);
 extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n);

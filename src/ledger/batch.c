@@ -139,6 +139,17 @@ booked(LoyaltyFamily *family)
 	return sum;
 }
 
+static Points
+growth(LoyaltyFamily *family)
+{
+	Points		sum = 0;
+	ListCell   *lc;
+
+	foreach(lc, family->parts)
+		sum += ((LoyaltyPart *) lfirst(lc))->growth;
+	return sum;
+}
+
 /* points that redemptions for a document took, without what came back */
 static Points
 redeemed(LoyaltyFamily *family)
@@ -156,8 +167,11 @@ typedef struct Before
 {
 	bool		was_booked;
 	Points		points;
+	Points		growth;
 	Points		redeemed;
 } Before;
+
+static const char other_growth[] = "other growth";
 
 static void
 add_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, const char *problem, Points before, Points after,
@@ -178,6 +192,7 @@ add_difference(LoyaltyBatch *batch, LoyaltyDocument *doc, const char *problem, P
 		foreach(lc, loyalty_family(batch, doc->source->id, doc->key)->parts)
 			if (((LoyaltyPart *) lfirst(lc))->member_id != 0)
 				d->customer = pstrdup(loyalty_batch_member(batch, ((LoyaltyPart *) lfirst(lc))->member_id)->customer);
+	d->of_growth = problem == other_growth;
 	outcome->differences = lappend(outcome->differences, d);
 	MemoryContextSwitchTo(old);
 }
@@ -199,6 +214,8 @@ collect_differences(LoyaltyBatch *batch, LoyaltyDocument *doc, Before *before, L
 		problem = "booked otherwise";
 	if (problem != NULL)
 		add_difference(batch, doc, problem, before->points, points, outcome);
+	if (before->growth != growth(family) && before->was_booked && live != NULL)
+		add_difference(batch, doc, other_growth, before->growth, growth(family), outcome);
 	if (before->redeemed != redeemed(family))
 		add_difference(batch, doc, "redeemed otherwise", -before->redeemed, -redeemed(family), outcome);
 }
@@ -283,6 +300,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 
 			before[i].was_booked = loyalty_live_part(f->parts) != NULL;
 			before[i].points = booked(f);
+			before[i].growth = growth(f);
 			before[i].redeemed = redeemed(f);
 		}
 	}

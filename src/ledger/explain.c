@@ -208,6 +208,7 @@ typedef struct Quote
 	LoyaltyPart *part;
 	LoyaltyLine *lines;
 	int			nlines;
+	LoyaltyRuleBook *book;
 } Quote;
 
 /*
@@ -224,15 +225,17 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 	LoyaltyClaim claim = {0};
 	LoyaltyRuleBook *book = source != NULL ? loyalty_source_book(source) :
 		loyalty_compile_rules(program, NULL, InvalidOid, InvalidOid);
-	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures, NULL};
+	LoyaltyQuestion q = {source, "", facts, &claim, quote->customer, tier, part->date, &figures, 0, NULL};
 	List	   *matches;
 	ListCell   *lc;
 
+	quote->book = book;
 	batch.context = CurrentMemoryContext;
 	figures.amount = figures.year_amount = figures.month_amount = loyalty_num_int(0);
 	if (member != NULL)
 	{
 		q.joined_on = member->joined_on;
+		q.member_id = member->id;
 		if (program->keeps_history)
 			figures = loyalty_history_figures(&batch, member, part);
 	}
@@ -256,6 +259,31 @@ rules_of_basket(Quote *quote, LoyaltyProgram *program, LoyaltySource *source, Lo
 			match->allowed = Min(match->allowed, loyalty_budget_left(program, match->rule));
 	}
 	return matches;
+}
+
+/*
+ * Name the rules that could not be asked, because they look at an invoice, or
+ * are for one source only, and the caller has told neither.
+ */
+static void
+write_left_out(Quote *quote, LoyaltyProgram *program)
+{
+	DateADT		date = quote->part->date;
+	ListCell   *lc;
+
+	foreach(lc, program->rules)
+	{
+		LoyaltyRule *rule = lfirst(lc);
+		bool		asked = rule->source == NULL;
+
+		for (int i = 0; asked && i < quote->book->ncodes; i++)
+			if (quote->book->codes[i].rule == rule && quote->book->codes[i].error != NULL)
+				asked = false;
+		if (!asked && rule->current && rule->event == NULL && date >= rule->valid_from && date <= rule->valid_to)
+			write_row(&quote->sheet, rule->name, NULL,
+					  rule->source != NULL ? psprintf("left out: it is for source \"%s\" (pass source and invoice)", rule->source) :
+					  "left out: it looks at the invoice (pass source and invoice)", loyalty_num_int(0));
+	}
 }
 
 /*
@@ -359,6 +387,8 @@ quote(void *arg)
 	SPI_finish();
 	loyalty_resume(&save);
 
+	if (source == NULL && quote->book != NULL)
+		write_left_out(quote, program);
 	total = write_award(&quote->sheet, program, part);
 	if (program->scope == SCOPE_CARRY)
 	{

@@ -282,21 +282,18 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 	else if (priced)
 		loyalty_price_again(batch, member, sale, family->doc);
 	matches = loyalty_part_matches(program, sale);
+	returns = loyalty_sorted_returns(family->returns);
 	loyalty_start_remaining(&left, sale);
 	unlinked = left.sign < 0;
 
 	if (sale->state == STATE_OPENING || (unlinked && source->unlinked == UNLINKED_IGNORE))
 		matches = NIL;
+	loyalty_take_budgets(batch, program, sale, matches, returns);
 	before = sale->is_event ? loyalty_award_event(batch, program, sale, family->doc, &left, matches) :
 		loyalty_award_remaining(&left, program, matches, sale->rate, NULL);
 	growth_before = loyalty_growth_remaining(&left, program, matches, NULL);
 	if (sale->is_event && family->doc->facts->event->state != EVENT_COUNTED)
 		growth_before = 0;
-	if (priced || sale->is_event)
-		loyalty_freeze_price(batch, member, sale);
-	/* who does not see that an event has its place within a limit must not count on the member */
-	if (sale->is_event && sale->dirty)
-		member->dirty = true;
 	if (unlinked)
 	{
 		LoyaltyAward negative = minus(no_award(), before);
@@ -311,7 +308,6 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 				unlinked && source->unlinked == UNLINKED_IGNORE ? zero : sale->gross,
 				unlinked ? -growth_before : growth_before);
 
-	returns = loyalty_sorted_returns(family->returns);
 	gross_before = left.gross;
 	foreach(lc, returns)
 	{
@@ -337,6 +333,13 @@ settle_family(LoyaltyBatch *batch, LoyaltyFamily *family)
 		growth_before = growth_after;
 		gross_before = gross_after;
 	}
+
+	/* what rules give counts against caps and budgets as far as something is left of it */
+	if (priced || sale->is_event || loyalty_is_limited(matches))
+		loyalty_freeze_price(batch, member, sale);
+	/* who does not see that an event has its place within a limit must not count on the member */
+	if (sale->is_event && sale->dirty)
+		member->dirty = true;
 	loyalty_decide_redemptions(batch, family, sale, &left);
 }
 
@@ -445,7 +448,8 @@ root_family(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyClaim *claim)
 	ereport(ERROR,
 			(errcode(ERRCODE_LOYALTY_FACT),
 			 errmsg("returns of document \"%s\" of source \"%s\" go round in a circle",
-					doc->key, doc->source->name)));
+					doc->key, doc->source->name),
+			 errhint("Correct what one of them is a return of.")));
 	return NULL;				/* keep compiler quiet */
 }
 

@@ -169,6 +169,7 @@ typedef struct LoyaltyDifference
 	bool		unknown;		/* the next two are */
 	Points		booked;
 	Points		due;
+	bool		of_growth;		/* these are no points */
 	const char *problem;
 } LoyaltyDifference;
 
@@ -184,6 +185,7 @@ extern bool loyalty_lock_customers(LoyaltyBatch *batch);
 extern bool loyalty_all_locked(LoyaltyBatch *batch, int64 *ids, int n);
 extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc);
 extern void loyalty_lock_if_in_order(int64 member_id);
+extern int	loyalty_compare_int8(const void *a, const void *b);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
 extern void loyalty_lock_no_further_members(void);
 extern int64 loyalty_last_locked(void);
@@ -226,6 +228,7 @@ extern bool loyalty_same_jsonb(Jsonb *a, Jsonb *b);
 extern bool loyalty_counts_own_award(LoyaltyProgram *program);
 extern void loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
 extern void loyalty_price_again(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, LoyaltyDocument *doc);
+extern void loyalty_take_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part, List *matches, List *returns);
 extern void loyalty_freeze_price(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part);
 extern void loyalty_give_up_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part);
 
@@ -432,6 +435,8 @@ typedef enum LoyaltyTable
 	TABLE_LOT,
 	TABLE_ALLOCATION,
 	TABLE_MESSAGE,
+	TABLE_MEMBER_DAY,			/* these two by analytics, which keeps figures */
+	TABLE_MEMBER_SUMMARY,
 	LOYALTY_NTABLES
 } LoyaltyTable;
 

@@ -74,8 +74,8 @@ loyalty_lock_no_further_members(void)
 	highest_locked = PG_INT64_MAX;
 }
 
-static int
-compare_int8(const void *a, const void *b)
+int
+loyalty_compare_int8(const void *a, const void *b)
 {
 	int64		x = *(const int64 *) a;
 	int64		y = *(const int64 *) b;
@@ -91,7 +91,7 @@ loyalty_sort_members(int64 *ids, int n)
 {
 	int			m = 0;
 
-	qsort(ids, n, sizeof(int64), compare_int8);
+	qsort(ids, n, sizeof(int64), loyalty_compare_int8);
 	for (int i = 0; i < n; i++)
 		if (i == 0 || ids[i] != ids[m - 1])
 			ids[m++] = ids[i];
@@ -110,7 +110,7 @@ loyalty_start_members(LoyaltyBatch *batch)
 static int
 compare_members(const void *a, const void *b)
 {
-	return compare_int8(&(*(LoyaltyMember *const *) a)->id, &(*(LoyaltyMember *const *) b)->id);
+	return loyalty_compare_int8(&(*(LoyaltyMember *const *) a)->id, &(*(LoyaltyMember *const *) b)->id);
 }
 
 /*
@@ -188,7 +188,7 @@ enrol(LoyaltyBatch *batch, int64 *missing, int nmissing)
 		if (doc->facts == NULL || doc->facts->customer == NULL || !may_enrol(doc))
 			continue;
 		ids[n] = loyalty_member_number(doc->source->program, doc->facts->customer, 0);
-		if (bsearch(&ids[n], missing, nmissing, sizeof(int64), compare_int8) == NULL)
+		if (bsearch(&ids[n], missing, nmissing, sizeof(int64), loyalty_compare_int8) == NULL)
 			continue;
 		programs[n] = doc->source->program;
 		customers[n] = doc->facts->customer;
@@ -292,7 +292,7 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 		doc->member_hint = loyalty_member_number(program, doc->facts->customer, 0);
 		for (int salt = 0;; salt++)
 		{
-			int64		id = loyalty_member_number(program, doc->facts->customer, salt);
+			int64		id = salt == 0 ? doc->member_hint : loyalty_member_number(program, doc->facts->customer, salt);
 			MemberEntry *entry = member_lookup(batch->members, id);
 
 			if (entry == NULL)

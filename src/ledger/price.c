@@ -4,8 +4,8 @@
  *
  * A sale is priced when it is first booked or changes itself, and what was
  * found is frozen with it: its returns are worth what the sale was, whatever
- * became of the rules since.  Caps and budgets limit it by what the member's
- * earlier sales and the rule's other sales hold.
+ * became of the rules since.  Caps and budgets limit it by what is given for
+ * what is left of the member's earlier sales, and of all others of the rule.
  */
 #include "postgres.h"
 
@@ -30,14 +30,12 @@ move_budget(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyMatch *match, i
 }
 
 /*
- * What caps and budgets leave for a sale.
+ * What caps leave for a sale; what budgets leave, see loyalty_take_budgets().
  */
 static void
-limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, List *matches)
+limit_matches(LoyaltyBatch *batch, LoyaltyPart *part, List *matches)
 {
-	List	   *before = loyalty_matches_of_rules(member->program, part->rules, part->nrules, part->matches);
 	ListCell   *lc;
-	ListCell   *lc2;
 
 	foreach(lc, matches)
 	{
@@ -49,14 +47,77 @@ limit_matches(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Lis
 		match->limited = true;
 		match->allowed = loyalty_history_allowance(batch, loyalty_batch_member(batch, part->member_id), part, rule);
 		if (rule->has_budget)
-		{
-			Points		held = 0;
+			match->allowed = Min(match->allowed, rule->budget);
+	}
+}
 
-			foreach(lc2, before)
-				if (((LoyaltyMatch *) lfirst(lc2))->rule->has_budget &&
-					strcmp(((LoyaltyMatch *) lfirst(lc2))->rule->name, rule->name) == 0)
-					held += ((LoyaltyMatch *) lfirst(lc2))->given;
-			match->allowed = Min(match->allowed, loyalty_budget_allowance(batch, member->program, rule, held));
+/* points that a sale holds of a rule's budget */
+static Points
+budget_held(List *matches, LoyaltyRule *rule)
+{
+	Points		held = 0;
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		LoyaltyMatch *match = lfirst(lc);
+
+		if (match->rule->has_budget && strcmp(match->rule->name, rule->name) == 0)
+			held += match->given;
+	}
+	return held;
+}
+
+static bool
+wants_budget(List *matches)
+{
+	ListCell   *lc;
+
+	foreach(lc, matches)
+		if (((LoyaltyMatch *) lfirst(lc))->rule->has_budget)
+			return true;
+	return false;
+}
+
+/*
+ * A budget is used by what its rule gives for what is left of sales.  So a sale
+ * whose goods come back gives its share back, and one whose return is undone
+ * takes again what is there.  matches are those of the sale, returns all that
+ * count.
+ */
+void
+loyalty_take_budgets(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyPart *part, List *matches, List *returns)
+{
+	List	   *before;
+	bool		cut = wants_budget(matches);
+	ListCell   *lc;
+
+	if (!cut)
+		return;
+	before = loyalty_matches_of_rules(program, part->rules, part->nrules, part->matches);
+	/* what is cut off one may, by a unit, be rounded into another */
+	while (cut)
+	{
+		cut = false;
+		(void) loyalty_part_award(program, part, returns, list_length(returns), NULL);
+		(void) loyalty_part_growth(program, part, returns, list_length(returns), NULL);
+		foreach(lc, matches)
+		{
+			LoyaltyMatch *match = lfirst(lc);
+			Points		held;
+			Points		there;
+
+			if (!match->rule->has_budget)
+				continue;
+			held = budget_held(before, match->rule);
+			if (match->given <= held)
+				continue;
+			there = loyalty_budget_allowance(batch, program, match->rule, held);
+			if (match->given > there)
+			{
+				match->allowed = there;
+				cut = true;
+			}
 		}
 	}
 }
@@ -70,7 +131,7 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 {
 	LoyaltyProgram *program = member->program;
 	LoyaltyTier *tier = loyalty_tier_by_id(program, part->tier_id);
-	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL, NULL};
+	LoyaltyQuestion q = {doc->source, doc->key, doc->facts, claim, member->customer, tier, member->joined_on, NULL, member->id, NULL};
 	LoyaltyFigures figures;
 	List	   *matches;
 
@@ -81,7 +142,7 @@ ask_rules(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part, Loyalty
 	}
 	matches = loyalty_match_rules(loyalty_source_book(doc->source), &q, kept, as_of);
 	if (program->keeps_history && loyalty_num_sign(claim->gross) >= 0)
-		limit_matches(batch, member, part, matches);
+		limit_matches(batch, part, matches);
 	return matches;
 }
 
@@ -160,6 +221,7 @@ loyalty_price_sale(LoyaltyBatch *batch, LoyaltyMember *member, LoyaltyPart *part
 		if (claim != NULL && loyalty_counts_own_award(program))
 		{
 			part->match_list = ask_rules(batch, member, part, doc, claim, NIL, 0);
+			loyalty_take_budgets(batch, program, part, part->match_list, NIL);
 			points = loyalty_part_award(program, part, NIL, 0, NULL).points;
 			growth = loyalty_part_growth(program, part, NIL, 0, NULL);
 		}

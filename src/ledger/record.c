@@ -183,15 +183,20 @@ member_of(LoyaltyProgram *program, char *customer, DateADT date, const char *key
 	return member_with_event(program, member->id, key);
 }
 
+/* members in a line of referrals that is longer are not looked at */
+#define MAX_LINE 10000
+
 /*
  * Who refers must be a member, somebody else, and not have come, directly or
- * by others, through the friend.
+ * by others, through the friend.  The line of those through whom he has come
+ * goes to line, which ends with a 0.
  */
 static int64
-check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *referrer)
+check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *referrer, int64 *line)
 {
 	int64		id;
 	Datum		value;
+	int			n = 0;
 
 	if (referrer == NULL)
 		ereport(ERROR,
@@ -201,30 +206,70 @@ check_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *r
 	if (strcmp(customer, referrer) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("customer \"%s\" cannot refer himself", customer)));
+				 errmsg("customer \"%s\" cannot refer himself", customer),
+				 errhint("The reference of a referral is the customer who referred.")));
 	id = loyalty_account_of(loyalty_find_member(program, referrer));
 	if (id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
-				 errmsg("customer \"%s\", who has referred, is no member of programme \"%s\"", referrer, program->name)));
+				 errmsg("customer \"%s\", who has referred, is no member of programme \"%s\"", referrer, program->name),
+				 errhint("Enrol him with loyalty.enrol().")));
 	if (id == friend_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("customers \"%s\" and \"%s\" are one member", customer, referrer)));
+				 errmsg("customers \"%s\" and \"%s\" are one member", customer, referrer),
+				 errhint("Customers who were merged cannot refer each other.")));
 	value = Int64GetDatum(id);
-	for (int depth = 0; depth < 10000 && loyalty_run(&plan_referrer_of, &value, NULL) > 0; depth++)
+	line[n++] = id;
+	line[n] = 0;
+	while (n < MAX_LINE && loyalty_run(&plan_referrer_of, &value, NULL) > 0)
 	{
 		bool		isnull;
 
 		value = loyalty_spi_datum(0, 1, &isnull);
+		line[n++] = DatumGetInt64(value);
+		line[n] = 0;
 		if (DatumGetInt64(value) == friend_id)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_STATE),
 					 errmsg("customer \"%s\" cannot be referred by \"%s\"", customer, referrer),
-					 errdetail("\"%s\" was referred by \"%s\", directly or through others.", referrer, customer)));
+					 errdetail("\"%s\" was referred by \"%s\", directly or through others.", referrer, customer),
+					 errhint("The reference of a referral is the customer who referred.")));
 		CHECK_FOR_INTERRUPTS();
 	}
 	return id;
+}
+
+/*
+ * The same, when nobody can change it any more: the friend and all through
+ * whom the referrer has come are locked, or two referrals at the same moment
+ * could close a circle between them.
+ */
+static int64
+lock_referrer(LoyaltyProgram *program, int64 friend_id, char *customer, char *referrer)
+{
+	int64	   *line = palloc(sizeof(int64) * (MAX_LINE + 1));
+	int64	   *locked = palloc(sizeof(int64) * (MAX_LINE + 2));
+	int64		id = check_referrer(program, friend_id, customer, referrer, line);
+	int			found;
+
+	for (;;)
+	{
+		int			n = 0;
+		bool		same = true;
+
+		locked[n++] = friend_id;
+		for (int i = 0; line[i] != 0; i++)
+			locked[n++] = line[i];
+		n = loyalty_sort_members(locked, n);
+		(void) loyalty_lock_in_order(locked, NULL, n, &found);
+		id = check_referrer(program, friend_id, customer, referrer, line);
+		for (int i = 0; line[i] != 0; i++)
+			if (bsearch(&line[i], locked, n, sizeof(int64), loyalty_compare_int8) == NULL)
+				same = false;
+		if (same)
+			return id;
+	}
 }
 
 /* a row of loyalty.event in the making */
@@ -346,7 +391,8 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 	if (date < r.program->valid_from || date > r.program->valid_to)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("programme \"%s\" does not run on that day", program)));
+				 errmsg("programme \"%s\" does not run on that day", program),
+				 errhint("loyalty.program has its first and its last day.")));
 	/* makes the source if need be: only then is the configuration held on to */
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
@@ -362,7 +408,7 @@ loyalty_record_event(PG_FUNCTION_ARGS)
 
 	r.member_id = member_of(r.program, r.customer, date, r.key);
 	if (strcmp(r.kind, "referral") == 0)
-		r.other_member = check_referrer(r.program, r.member_id, r.customer, r.reference);
+		r.other_member = lock_referrer(r.program, r.member_id, r.customer, r.reference);
 	loyalty_lock_if_in_order(r.member_id);
 	MemoryContextSwitchTo(context);
 	if (insert_event(&r))

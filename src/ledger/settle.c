@@ -230,16 +230,7 @@ read_customers(void *arg)
 {
 	Batch	   *b = arg;
 
-	loyalty_read_headers(b->docs, b->n, false);
-	for (int i = 0; i < b->n; i++)
-	{
-		LoyaltyFacts *facts = b->docs[i]->facts;
-
-		if (facts != NULL && facts->customer != NULL)
-			b->docs[i]->member_hint = loyalty_member_number(b->docs[i]->source->program, facts->customer, 0);
-		if (facts != NULL)
-			b->docs[i]->at = facts->at;
-	}
+	loyalty_peek_headers(b->docs, b->n);
 }
 
 static void

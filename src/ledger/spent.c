@@ -24,6 +24,8 @@ loyalty_redeemed_value(List *redemptions)
 	Numeric		sum = loyalty_num_int(0);
 	ListCell   *lc;
 
+	if (redemptions == NIL)
+		return sum;
 	foreach(lc, redemptions)
 	{
 		LoyaltyRedemption *r = lfirst(lc);
@@ -146,7 +148,7 @@ loyalty_decide_redemptions(LoyaltyBatch *batch, LoyaltyFamily *family, LoyaltyPa
 			decide(batch, r, r->points,
 				   give_back(loyalty_batch_member(batch, r->member_id)->program, r->points, left));
 	}
-	if (sale != NULL)
+	if (sale != NULL && (family->redemptions != NIL || loyalty_num_sign(sale->paid) != 0))
 		decide_paid(batch, family, sale, left);
 }
 

@@ -85,6 +85,18 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.types = {INT8OID, TEXTOID, TEXTOID, INT4OID, JSONBOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID,
 		INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}
 	}},
+	[TABLE_MEMBER_DAY] = {.name = "member_day", .natts = 8, .insert = {
+		.sql = "INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		.nparams = 8,
+		.types = {INT8OID, DATEOID, INT4OID, INT4OID, INT4OID, INT4OID, NUMERICOID, NUMERICOID}
+	}},
+	[TABLE_MEMBER_SUMMARY] = {.name = "member_summary", .natts = 11, .insert = {
+		.sql = "INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,"
+		" purchase_days, first_sale_on, last_sale_on, last_return_on) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+		.nparams = 11,
+		.types = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, NUMERICOID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID}
+	}},
 };
 
 /* a member's columns without programme, customer and day of enrolment, which stay */
@@ -189,11 +201,11 @@ compare_document_rows(const void *a, const void *b)
 {
 	const Row  *x = a;
 	const Row  *y = b;
-	text	   *tx = DatumGetTextPP(x->values[1]);
-	text	   *ty = DatumGetTextPP(y->values[1]);
-	int			lx = VARSIZE_ANY_EXHDR(tx);
-	int			ly = VARSIZE_ANY_EXHDR(ty);
-	int			c = memcmp(VARDATA_ANY(tx), VARDATA_ANY(ty), Min(lx, ly));
+	text	   *tx = (text *) DatumGetPointer(x->values[1]);	/* as we made it: plain */
+	text	   *ty = (text *) DatumGetPointer(y->values[1]);
+	int			lx = VARSIZE(tx) - VARHDRSZ;
+	int			ly = VARSIZE(ty) - VARHDRSZ;
+	int			c = memcmp(VARDATA(tx), VARDATA(ty), Min(lx, ly));
 
 	return c != 0 ? c : lx - ly;
 }
@@ -205,8 +217,10 @@ write_direct(RowBuffer *b, Relation rel)
 	CommandId	cid = GetCurrentCommandId(true);
 	int			nslots = Min(b->nrows, BATCH_ROWS);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * nslots);
-	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));	/* not counted by every slot */
+	TupleDesc	desc = RelationGetDescr(rel);
 
+	if (nslots > 1)
+		desc = CreateTupleDescCopy(desc);	/* not counted by every slot */
 	if (b == &buffers[TABLE_DOCUMENT])
 		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 	open_direct(&w, rel);

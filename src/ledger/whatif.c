@@ -78,7 +78,7 @@ write_differences(Replay *r, List *differences)
 		Datum		values[6];
 		bool		nulls[6] = {false};
 
-		if (d->unknown)
+		if (d->unknown || d->of_growth)
 			continue;
 		values[0] = CStringGetTextDatum(d->source->name);
 		values[1] = CStringGetTextDatum(d->key);

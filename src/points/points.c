@@ -22,6 +22,17 @@
 #define NUM1(f, a) DatumGetNumeric(DirectFunctionCall1(f, NumericGetDatum(a)))
 #define NUM2(f, a, b) DatumGetNumeric(DirectFunctionCall2(f, NumericGetDatum(a), NumericGetDatum(b)))
 
+/* a number that is kept as long as the backend lives */
+static Numeric
+lasting(Numeric number)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	Numeric		copy = DatumGetNumericCopy(NumericGetDatum(number));
+
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
 /* small numbers are asked for all the time; each is made once per backend */
 #define SMALL_NUMBERS 101
 static Numeric small_numbers[SMALL_NUMBERS];
@@ -32,12 +43,7 @@ loyalty_num_int(int64 value)
 	if (value < 0 || value >= SMALL_NUMBERS)
 		return int64_to_numeric(value);
 	if (small_numbers[value] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		small_numbers[value] = int64_to_numeric(value);
-		MemoryContextSwitchTo(old);
-	}
+		small_numbers[value] = lasting(int64_to_numeric(value));
 	return small_numbers[value];
 }
 
@@ -258,12 +264,7 @@ points_limit(void)
 	static Numeric limit = NULL;
 
 	if (limit == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		limit = int64_to_numeric(POINTS_LIMIT);
-		MemoryContextSwitchTo(old);
-	}
+		limit = lasting(int64_to_numeric(POINTS_LIMIT));
 	return limit;
 }
 
@@ -277,8 +278,9 @@ points_limit(void)
 Points
 loyalty_points_round(LoyaltyRational value, int unit, LoyaltyRounding rounding, bool toward_floor)
 {
-	Numeric		num = loyalty_num_mul(value.num, loyalty_num_int(100));
-	Numeric		den = loyalty_num_mul(value.den, loyalty_num_int(unit));
+	bool		divides = 100 % unit == 0;	/* as a programme's point_unit does */
+	Numeric		num = loyalty_num_mul(value.num, loyalty_num_int(divides ? 100 / unit : 100));
+	Numeric		den = divides ? value.den : loyalty_num_mul(value.den, loyalty_num_int(unit));
 	Numeric		quotient = NUM2(numeric_div_trunc, num, den);
 	int64		units;
 	Numeric		rest;
@@ -350,7 +352,13 @@ loyalty_points_from_datum(Datum value)
 Numeric
 loyalty_points_numeric(Points points)
 {
+	static Numeric zero = NULL; /* half of all columns have it */
+
 	if (points > POINTS_LIMIT || points < -POINTS_LIMIT)
 		points_out_of_range();
-	return int64_div_fast_to_numeric(points, 2);
+	if (points != 0)
+		return int64_div_fast_to_numeric(points, 2);
+	if (zero == NULL)
+		zero = lasting(int64_div_fast_to_numeric(0, 2));
+	return zero;
 }

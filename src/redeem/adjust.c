@@ -168,7 +168,8 @@ loyalty_transfer_points(PG_FUNCTION_ARGS)
 		if (c.other == c.member)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_STATE),
-					 errmsg("customers \"%s\" and \"%s\" have one balance", from, to)));
+					 errmsg("customers \"%s\" and \"%s\" have one balance", from, to),
+					 errhint("Points can be transferred between different members only.")));
 		loyalty_check_available(&c, points);
 		loyalty_transfer(c.member, c.other, points, c.key, c.at, c.now);
 		c.answer.points = points;

@@ -178,7 +178,8 @@ loyalty_reinstate_points(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_POINTS),
 					 errmsg("customer \"%s\" has no points to reinstate", customer),
-					 errdetail("None have expired since that day that were not reinstated already.")));
+					 errdetail("None have expired since that day that were not reinstated already."),
+					 errhint("loyalty.lot_change shows what was reinstated.")));
 		loyalty_check_clerk(&c, c.answer.points);
 		(void) loyalty_new_lot(&p, PG_GETARG_DATEADT(3), DATEVAL_NOBEGIN, c.answer.points);
 		loyalty_repay(&p);

@@ -254,14 +254,16 @@ loyalty_capture_hold(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_LOYALTY_LIMIT),
 					 errmsg("a hold cannot be captured beyond its points"),
 					 errdetail("Hold \"%s\" reserves %s points.", key,
-							   loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(held))))));
+							   loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(held)))),
+					 errhint("Capture no more than that, and redeem the rest with loyalty.redeem().")));
 		close_hold(&c, h, key, "captured", points);
 		/* one that counts as expired by now may be captured with an earlier at */
 		if (points > loyalty_available(c.member, c.at))
 			ereport(ERROR,
 					(errcode(ERRCODE_LOYALTY_POINTS),
 					 errmsg("not enough points"),
-					 errdetail("What hold \"%s\" reserved was spent since.", key)));
+					 errdetail("What hold \"%s\" reserved was spent since.", key),
+					 errhint("loyalty.points() says what can be spent.")));
 		loyalty_redeem_points(&c, key, REDEMPTION_POINTS, points,
 							  loyalty_share_of(c.program, h->value, points, held), source, doc_key);
 	}

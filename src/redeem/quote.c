@@ -239,7 +239,8 @@ loyalty_check_available(LoyaltyCall *c, Points points)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_POINTS),
 				 errmsg("not enough points"),
-				 errdetail("%s points were asked for, %s are available.", TEXT_OF(points), TEXT_OF(available))));
+				 errdetail("%s points were asked for, %s are available.", TEXT_OF(points), TEXT_OF(available)),
+				 errhint("loyalty.points() says what can be spent, and what cannot be spent yet.")));
 }
 
 /*

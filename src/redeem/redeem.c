@@ -33,7 +33,8 @@ loyalty_document_argument(LoyaltyCall *c, FunctionCallInfo fcinfo, int source, i
 	if (s->program != c->program)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source \"%s\" is not attached to programme \"%s\"", s->name, c->program->name)));
+				 errmsg("source \"%s\" is not attached to programme \"%s\"", s->name, c->program->name),
+				 errhint("loyalty.status() lists the sources.")));
 	*doc_key = loyalty_canonical_key(s, text_to_cstring(PG_GETARG_TEXT_PP(key)));
 	loyalty_call_argument(c, "source", s->name, true);
 	loyalty_call_argument(c, "doc_key", *doc_key, true);
@@ -108,7 +109,8 @@ loyalty_redeem(PG_FUNCTION_ARGS)
 				ereport(ERROR,
 						(errcode(strcmp(limited_by, "available") == 0 ? ERRCODE_LOYALTY_POINTS : ERRCODE_LOYALTY_LIMIT),
 						 errmsg("no points can be redeemed"),
-						 errdetail("What is possible is limited by %s.", limited_by)));
+						 errdetail("What is possible is limited by %s.", limited_by),
+						 errhint("loyalty.quote_redemption() says what is possible.")));
 		}
 		loyalty_redeem_points(&c, c.key, REDEMPTION_POINTS, points, loyalty_check_limits(&c, points, &order), source, doc_key);
 	}

@@ -138,6 +138,7 @@ loyalty_unmet_rewards(PG_FUNCTION_ARGS)
 	facts.at = at;
 	facts.date = loyalty_program_date(program, at);
 	question.joined_on = member != NULL ? member->joined_on : facts.date;
+	question.member_id = member != NULL ? member->id : 0;
 	question.tier = member != NULL ? loyalty_tier_now(member, at) : NULL;
 	foreach(lc, program->rewards)
 	{

@@ -49,6 +49,12 @@ rule_points(LoyaltyRule *rule, LoyaltyRational amount)
 }
 
 static LoyaltyRational
+points_rational(Points points)
+{
+	return loyalty_rational(loyalty_points_numeric(points), loyalty_num_int(1));
+}
+
+static LoyaltyRational
 times(LoyaltyRational a, Numeric factor)
 {
 	return loyalty_rational(loyalty_num_mul(a.num, factor), a.den);
@@ -297,35 +303,74 @@ bonus_points(Work *w, LoyaltyMatch *match)
 }
 
 /*
- * No more than a cap: what was given beyond it is cut off, and said.
+ * Points as they will be rounded: of lines line by line, then of what is no
+ * line's.  With scope carry it is the member's total that is rounded.
+ */
+static Points
+rounded(Work *w, LoyaltyRational points)
+{
+	LoyaltyProgram *program = w->program;
+	Points		sum = 0;
+
+	if (w->growth || program->scope == SCOPE_CARRY)
+		return loyalty_points_round(points, 1, ROUND_DOWN, false);
+	for (int i = 0; w->by_line && i < w->basket->n; i++)
+	{
+		sum += loyalty_points_round(w->line_points[i], program->unit, program->rounding, false);
+		points = loyalty_rational_sub(points, w->line_points[i]);
+	}
+	return sum + loyalty_points_round(points, program->unit, program->rounding, false);
+}
+
+/*
+ * No more than a cap: of what was given on top of before, what is beyond it is
+ * cut off, and said.  What counts, and what the cap is on, are points as they
+ * are booked: by how much the document's rounded points grow.
  */
 static LoyaltyRational
-capped(Work *w, LoyaltyMatch *match, LoyaltyRational given)
+capped(Work *w, LoyaltyMatch *match, LoyaltyRational before, LoyaltyRational given)
 {
 	LoyaltyRule *rule = match->rule;
-	LoyaltyRational cap;
-	LoyaltyRational over;
+	LoyaltyRational uncut = given;
+	bool		exact = w->growth || w->program->scope == SCOPE_CARRY;
+	bool		alone = exact || loyalty_rational_sign(before) == 0;
+	Points		booked = 0;
 	Points		limit;
+	Points		share;
 
 	if (!rule->has_cap_document && !match->limited)
 		return given;
 	limit = match->limited ? match->allowed : rule->cap_document;
 	if (rule->has_cap_document)
 		limit = Min(limit, rule->cap_document);
-	cap = loyalty_rational(loyalty_points_numeric(limit), loyalty_num_int(1));
-	over = loyalty_rational_sub(given, cap);
-	if (loyalty_rational_sign(over) > 0)
+	if (!exact)
+		limit -= limit % w->program->unit;
+	if (alone)
+		share = rounded(w, given);
+	else
 	{
-		explain_text(w, rule, NULL,
-					 psprintf("no more than %s %s", loyalty_num_text(loyalty_num_trim(cap.num)),
-							  rule->has_cap_document && limit == rule->cap_document ? "for one document" :
-							  "left by its caps"),
-					 loyalty_num_neg(loyalty_rational_numeric(over, 6)));
-		given = cap;
+		booked = rounded(w, before);
+		share = rounded(w, loyalty_rational_add(before, given)) - booked;
 	}
-	/* what counts against caps is what the whole document was given */
-	if (w->basket->whole)
-		match->given = loyalty_points_round(given, 1, ROUND_DOWN, false);
+	if (share > limit || loyalty_rational_sign(loyalty_rational_sub(given, points_rational(limit))) > 0)
+	{
+		given = points_rational(limit);
+		share = alone ? limit : rounded(w, loyalty_rational_add(before, given)) - booked;
+		/* halves that go to the even one can be a unit too much */
+		if (share > limit)
+		{
+			given = loyalty_rational_int(0);
+			share = 0;
+		}
+		explain_text(w, rule, NULL,
+					 psprintf("no more than %s %s", loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(limit))),
+							  rule->has_cap_document && (!match->limited || rule->cap_document <= match->allowed) ?
+							  "for one document" : "left by its caps"),
+					 loyalty_num_neg(loyalty_rational_numeric(loyalty_rational_sub(uncut, given), 6)));
+	}
+	/* what counts against caps is what is given for what is left */
+	if (match->limited)
+		match->given = share;
 	return given;
 }
 
@@ -435,7 +480,7 @@ award_fully(Work *w, List *matches)
 		else
 			continue;
 		w->line_points = line_points;
-		w->points = loyalty_rational_add(w->points, capped(w, match, given));
+		w->points = loyalty_rational_add(w->points, capped(w, match, w->points, given));
 	}
 	/* limits on everything come last; what they leave is no line's */
 	foreach(lc, matches)
@@ -449,7 +494,7 @@ award_fully(Work *w, List *matches)
 			holds = covers(w, match, i);
 		if (!holds)
 			continue;
-		given = capped(w, match, w->points);
+		given = capped(w, match, loyalty_rational_int(0), w->points);
 		for (int i = 0; w->by_line && given.num != w->points.num && i < w->basket->n; i++)
 			w->line_points[i] = loyalty_rational_int(0);
 		w->points = given;

@@ -67,6 +67,34 @@ is_for_another(LoyaltyRule *rule, LoyaltyProgram *program, const char *source)
 	return false;
 }
 
+/*
+ * Is a rule compiled?  Those that are in force, and of those the versions
+ * before that ask for earlier purchases: when such a purchase changes, what
+ * was priced by them is asked by them again.
+ */
+bool
+loyalty_rule_is_in_book(LoyaltyRule *rule)
+{
+	return rule->current || (rule->replaced && rule->asks_history);
+}
+
+/* a limit on everything, which is for events, too */
+static bool
+is_for_all(LoyaltyRule *rule)
+{
+	return rule->kind == RULE_CAP && rule->condition == NULL && rule->source == NULL;
+}
+
+/* the same condition, compiled already: versions mostly differ in points */
+static LoyaltyRuleCode *
+same_condition(LoyaltyRuleBook *book, LoyaltyRule *rule)
+{
+	for (int i = 0; i < book->ncodes; i++)
+		if (book->codes[i].rule->condition != NULL && strcmp(book->codes[i].rule->condition, rule->condition) == 0)
+			return &book->codes[i];
+	return NULL;
+}
+
 static int
 compare_priority(const ListCell *a, const ListCell *b)
 {
@@ -104,7 +132,7 @@ compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines
 	{
 		LoyaltyRule *rule = lfirst(lc);
 
-		if (rule->current && (rule->event != NULL) == events &&
+		if (loyalty_rule_is_in_book(rule) && ((rule->event != NULL) == events || is_for_all(rule)) &&
 			(rule->source == NULL || (source != NULL && strcmp(rule->source, source) == 0)))
 			rules = lappend(rules, rule);
 	}
@@ -112,10 +140,15 @@ compile_rules(LoyaltyProgram *program, const char *source, Oid header, Oid lines
 	book->codes = palloc0(sizeof(LoyaltyRuleCode) * (list_length(rules) + 1));
 	foreach(lc, rules)
 	{
-		LoyaltyRuleCode *code = &book->codes[book->ncodes++];
+		LoyaltyRuleCode *code = &book->codes[book->ncodes];
+		LoyaltyRuleCode *same;
 
 		code->rule = lfirst(lc);
-		if (code->rule->condition == NULL)
+		same = code->rule->current || code->rule->condition == NULL ? NULL : same_condition(book, code->rule);
+		book->ncodes++;
+		if (same != NULL)
+			code->condition = same->condition;
+		if (code->rule->condition == NULL || code->condition != NULL)
 			continue;
 		if (book->spaces == NULL)
 			book->spaces = loyalty_spaces(program->time_zone, header, lines, events);

@@ -202,6 +202,8 @@ resolve_column(ParseState *pstate, ColumnRef *cref)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("column %s is known only while a document is read", NameListToString(cref->fields)),
+				 spaces->present[SPACE_EVENT] ?
+				 errhint("What a rule must know can be recorded with the event: event.attributes.") :
 				 errhint("The condition of a reward sees the member's tier, segment, enrolment and purchases."),
 				 parser_errposition(pstate, cref->location)));
 	if (column->of_reward)
@@ -502,6 +504,73 @@ loyalty_condition_residual(LoyaltyCondition *condition, LoyaltyRow *rows, Bitmap
 	return deparse(condition->spaces, rest);
 }
 
+/* the errors of the parser itself that say no hint */
+static const char *
+hint_of(int sqlerrcode)
+{
+	switch (sqlerrcode)
+	{
+		case ERRCODE_SYNTAX_ERROR:
+			return "A condition is one SQL expression, such as line.category = 'new' AND document.amount > 500.";
+		case ERRCODE_INVALID_TEXT_REPRESENTATION:
+		case ERRCODE_INVALID_DATETIME_FORMAT:
+		case ERRCODE_DATETIME_FIELD_OVERFLOW:
+		case ERRCODE_DATATYPE_MISMATCH:
+			return "Compare a column with what has its type: 5, 'text', '2024-12-31'. loyalty.condition_columns() lists them.";
+		default:
+			return "loyalty.condition_columns() lists what a condition can name.";
+	}
+}
+
+/*
+ * Compile a condition for somebody who is writing it: no error is without a hint.
+ */
+static LoyaltyCondition *
+compile_with_hint(const char *text, LoyaltySpaces *spaces)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LoyaltyCondition *volatile condition = NULL;
+
+	PG_TRY();
+	{
+		condition = loyalty_condition_compile(text, spaces, BOOLOID, "condition");
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (error->hint == NULL)
+			error->hint = pstrdup(hint_of(error->sqlerrcode));
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	return condition;
+}
+
+/*
+ * Rules on events can ask for birthdays where somebody has said where they are.
+ */
+static void
+check_birthdays(LoyaltyProgram *program)
+{
+	LoyaltyIdentity save;
+	bool		known;
+
+	loyalty_become(loyalty_owner(), &save);
+	loyalty_connect();
+	known = loyalty_knows_birthdays(program);
+	SPI_finish();
+	loyalty_resume(&save);
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("rules on events do not know the birthdays of members of programme \"%s\"", program->name),
+				 errhint("loyalty.set_birthday() says where they are.")));
+}
+
 /*
  * check_condition(program, condition, source, event) -> text: compiles it as
  * the engine would; gives it back in normal form.
@@ -513,7 +582,7 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 	LoyaltySource *source = NULL;
 	bool		event = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	LoyaltySpaces *spaces;
-	const char *normal;
+	LoyaltyCondition *condition;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -532,9 +601,12 @@ loyalty_check_condition(PG_FUNCTION_ARGS)
 				 errhint("Leave out either the source or event => true.")));
 	spaces = loyalty_spaces(program->time_zone, source ? source->header : InvalidOid,
 							source ? source->lines : InvalidOid, event);
-	normal = loyalty_condition_compile(text_to_cstring(PG_GETARG_TEXT_PP(1)), spaces, BOOLOID, "condition")->normal;
+	condition = compile_with_hint(text_to_cstring(PG_GETARG_TEXT_PP(1)), spaces);
+	if (event && (bms_is_member(IN_MEMBER_BIRTHDAY, condition->uses[SPACE_MEMBER]) ||
+				  bms_is_member(IN_MEMBER_DAYS_TO_BIRTHDAY, condition->uses[SPACE_MEMBER])))
+		check_birthdays(program);
 	loyalty_config_unpin();
-	PG_RETURN_TEXT_P(cstring_to_text(normal));
+	PG_RETURN_TEXT_P(cstring_to_text(condition->normal));
 }
 
 /*

@@ -70,6 +70,7 @@ typedef enum LoyaltyMemberField
 	IN_MEMBER_TIER_RANK,		/* int */
 	IN_MEMBER_JOINED_ON,		/* date */
 	IN_MEMBER_DAYS_SINCE_JOINED,	/* int */
+	IN_MEMBER_DAYS_TO_ANNIVERSARY,	/* int */
 	IN_MEMBER_BIRTHDAY,			/* date */
 	IN_MEMBER_DAYS_TO_BIRTHDAY, /* int */
 	IN_MEMBER_PURCHASE_COUNT,	/* int; history from here ... */
@@ -83,6 +84,7 @@ typedef enum LoyaltyMemberField
 	IN_MEMBER_FIRST_PURCHASE_ON,	/* date */
 	IN_MEMBER_CYCLE_DAYS,		/* numeric; ... to here */
 	IN_MEMBER_ATTRIBUTES,		/* jsonb */
+	IN_MEMBER_CAMPAIGNS,		/* text[] */
 	IN_MEMBER_SEGMENT,			/* text */
 	IN_MEMBER_NFIELDS
 } LoyaltyMemberField;

@@ -37,6 +37,20 @@ loyalty_given(List *matches)
 	return list;
 }
 
+/*
+ * Do caps or budgets limit any of them?
+ */
+bool
+loyalty_is_limited(List *matches)
+{
+	ListCell   *lc;
+
+	foreach(lc, matches)
+		if (((LoyaltyMatch *) lfirst(lc))->limited)
+			return true;
+	return false;
+}
+
 List *
 loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen)
 {

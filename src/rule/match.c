@@ -176,8 +176,9 @@ asks_history(LoyaltyRuleCode *code)
  * first.  A return that is linked to no sale takes what goods would have
  * earned: no bonus is asked for.
  *
- * With as_of, only rules that ask for earlier purchases, and were in force
- * then, are asked again; of all others what was found then is kept.
+ * With as_of, only rules that ask for earlier purchases are asked again, in the
+ * versions that were in force then, unless the rule has ended since; of all
+ * others what was found then is kept.
  */
 List *
 loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, TimestampTz as_of)
@@ -194,14 +195,17 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, Times
 		LoyaltyRule *rule = code->rule;
 		LoyaltyMatch *match;
 
-		if (as_of != 0 && !(asks_history(code) && rule->changed_at <= as_of))
+		if (as_of == 0 ? !rule->current : !asks_history(code))
 		{
 			match = match_of(kept, rule);
 			if (match != NULL)
 				matches = lappend(matches, match);
 			continue;
 		}
-		if (q->facts->date < rule->valid_from || q->facts->date > rule->valid_to || code->elsewhere ||
+		if (as_of == 0 ? q->facts->date < rule->valid_from || q->facts->date > rule->valid_to :
+			!loyalty_rule_was_in_force(book->program, rule, q->facts->date, as_of))
+			continue;
+		if (code->elsewhere ||
 			(is_return && (rule->kind == RULE_BONUS || rule->kind == RULE_CAP)) ||
 			(rule->event != NULL && strcmp(rule->event, q->facts->event->kind) != 0))
 			continue;
@@ -230,9 +234,9 @@ loyalty_match_rules(LoyaltyRuleBook *book, LoyaltyQuestion *q, List *kept, Times
 		if (match != NULL)
 			matches = lappend(matches, match);
 	}
-	/* and what held of rules that are not in force any more */
+	/* and what held of rules that are in the book no more */
 	foreach(lc, kept)
-		if (as_of != 0 && !((LoyaltyMatch *) lfirst(lc))->rule->current)
+		if (as_of != 0 && !loyalty_rule_is_in_book(((LoyaltyMatch *) lfirst(lc))->rule))
 			matches = lappend(matches, lfirst(lc));
 	return matches;
 }

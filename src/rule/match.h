@@ -24,6 +24,7 @@ typedef struct LoyaltyQuestion
 	LoyaltyTier *tier;			/* at which it earns, NULL below the first */
 	DateADT		joined_on;
 	LoyaltyFigures *figures;	/* of the purchases before it, NULL if nobody asks */
+	int64		member_id;		/* 0 if he is none yet */
 	const char *segment;		/* of the member, for rewards; NULL for none */
 } LoyaltyQuestion;
 
@@ -45,6 +46,7 @@ extern bool loyalty_seen_otherwise(int64 *before, int nbefore, int64 *now, int n
 /* frozen.c */
 extern List *loyalty_given_of_matches(LoyaltyProgram *program, Jsonb *frozen);
 extern List *loyalty_given(List *matches);
+extern bool loyalty_is_limited(List *matches);
 extern List *loyalty_copy_given(List *given);
 extern bool loyalty_same_given(List *a, List *b);
 extern List *loyalty_matches_of_rules(LoyaltyProgram *program, int32 *rules, int nrules, Jsonb *frozen);

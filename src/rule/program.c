@@ -25,7 +25,7 @@ static LoyaltyPlan plan_rules = {
 	.sql = "SELECT rule_id, name, version, points, per_amount, mode, applies_to, is_current, valid_from, valid_to,"
 	" kind, factor, multiplied, condition, source, exclusive_group, priority, cap_document,"
 	" cap_day, cap_week, cap_month, cap_year, cap_lifetime, budget, changed_at,"
-	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires, growth"
+	" event, COALESCE(limit_count, 0), limit_period, needs_approval, expires, growth, ended_at"
 	" FROM loyalty.rule WHERE program_id = $1 ORDER BY rule_id",
 	.nparams = 1, .types = {INT4OID}
 };
@@ -127,6 +127,60 @@ loyalty_set_expiry(bool *given, LoyaltyExpiry *expiry, char *setting)
 }
 
 /*
+ * What the versions of a rule mean to each other.  Several can be current: each
+ * is for documents before the first day of the next.  Versions that were
+ * replaced still say what documents of their time get, see loyalty_rule_was_in_force().
+ */
+static void
+relate_versions(LoyaltyProgram *program)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, program->rules)
+	{
+		LoyaltyRule *rule = lfirst(lc);
+
+		if (!rule->current)
+			continue;
+		program->keeps_history |= rule->capped || rule->asks_history;
+		foreach(lc2, program->rules)
+		{
+			LoyaltyRule *other = lfirst(lc2);
+
+			if (other->id >= rule->id || strcmp(other->name, rule->name) != 0)
+				continue;
+			other->replaced = true;
+			program->keeps_history |= other->asks_history;
+			if (other->current && other->valid_to >= rule->valid_from)
+				other->valid_to = rule->valid_from - 1;
+		}
+	}
+}
+
+/*
+ * Was this the version of a rule that documents of a day were priced by at an
+ * instant?
+ */
+bool
+loyalty_rule_was_in_force(LoyaltyProgram *program, LoyaltyRule *rule, DateADT date, TimestampTz as_of)
+{
+	ListCell   *lc;
+
+	if (rule->changed_at > as_of || rule->ended_at <= as_of || date < rule->valid_from || date > rule->valid_to_written)
+		return false;
+	foreach(lc, program->rules)
+	{
+		LoyaltyRule *r = lfirst(lc);
+
+		if (rule->replaced && r->id > rule->id && r->changed_at <= as_of && r->ended_at > as_of &&
+			date >= r->valid_from && strcmp(r->name, rule->name) == 0)
+			return false;
+	}
+	return true;
+}
+
+/*
  * Read every programme, in the current memory context; SPI is connected.
  */
 List *
@@ -194,7 +248,7 @@ loyalty_load_programs(void)
 			r->per_line = strcmp(loyalty_spi_text(i, 7), "line") == 0;
 			r->current = DatumGetBool(loyalty_spi_datum(i, 8, &isnull));
 			r->valid_from = date_column(i, 9);
-			r->valid_to = date_column(i, 10);
+			r->valid_to = r->valid_to_written = date_column(i, 10);
 			r->kind = kind_of(loyalty_spi_text(i, 11));
 			r->factor = loyalty_spi_numeric(i, 12);
 			r->multiplied = DatumGetBool(loyalty_spi_datum(i, 13, &isnull));
@@ -218,7 +272,9 @@ loyalty_load_programs(void)
 			r->capped |= !isnull;
 			r->changed_at = DatumGetTimestampTz(loyalty_spi_datum(i, 25, &isnull));
 			r->asks_history = may_ask_history(r->condition);
-			p->keeps_history |= r->current && (r->capped || r->asks_history);
+			r->ended_at = DatumGetTimestampTz(loyalty_spi_datum(i, 32, &isnull));
+			if (isnull)
+				r->ended_at = DT_NOEND;
 			r->event = loyalty_spi_text(i, 26);
 			r->limit_count = loyalty_spi_int32(i, 27);
 			if (r->limit_count > 0)
@@ -232,6 +288,7 @@ loyalty_load_programs(void)
 				(strcmp(r->event, "referral") == 0 || strcmp(r->event, "referrer") == 0);
 			p->rules = lappend(p->rules, r);
 		}
+		relate_versions(p);
 		p->ncategories = loyalty_run(&plan_categories, &id, NULL);
 		p->categories = palloc(sizeof(LoyaltyCategory) * (p->ncategories + 1));
 		for (int i = 0; i < p->ncategories; i++)
@@ -345,7 +402,8 @@ loyalty_program_date(LoyaltyProgram *program, TimestampTz at)
 		timestamp2tm(at, &tz, &tm, &fsec, NULL, program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the document is out of range")));
+				 errmsg("date of the document is out of range"),
+				 errhint("Correct the date, or what \"doc_date\" is mapped to.")));
 	return date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
 }
 

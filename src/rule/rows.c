@@ -21,6 +21,13 @@
 #include "rule/condition.h"
 #include "rule/match.h"
 
+static LoyaltyPlan plan_campaigns = {
+	.sql = "SELECT ARRAY(SELECT c.name FROM loyalty.campaign_member t"
+	" CROSS JOIN LATERAL (SELECT * FROM loyalty.campaign x WHERE x.campaign_id = t.campaign_id OFFSET 0) c"
+	" WHERE t.member_id = $1 AND t.assigned = 'target' AND $2 BETWEEN t.counts_from AND c.ends_on ORDER BY c.name)",
+	.nparams = 2, .types = {INT8OID, DATEOID}
+};
+
 #define WANTED(book, space, column) bms_is_member(column, (book)->uses[space])
 
 static void
@@ -68,7 +75,8 @@ fill_document(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	if (timestamp2tm(q->facts->at, &tz, &tm, &fsec, NULL, book->program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the document is out of range")));
+				 errmsg("date of the document is out of range"),
+				 errhint("Correct the date, or what \"doc_date\" is mapped to.")));
 	if (WANTED(book, SPACE_DOCUMENT, IN_DOCUMENT_KEY))
 		put_text(row, IN_DOCUMENT_KEY, q->key);
 	if (WANTED(book, SPACE_DOCUMENT, IN_DOCUMENT_SOURCE))
@@ -92,30 +100,55 @@ fill_document(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 }
 
 /*
- * Days from a date to the nearest birthday: 0 on the day, negative after it.
- * Who is born on 29 February has it on the 28th in other years.
+ * Days from a date to the nearest birthday, or (later) to the nearest
+ * anniversary, the first of which is a year later: 0 on the day, negative after
+ * it.  What began on 29 February has it on the 28th in other years.
  */
 static int
-days_to_birthday(DateADT birthday, DateADT date)
+days_to(DateADT first, DateADT date, bool later)
 {
 	int			year,
 				month,
 				day,
-				bmonth,
-				bday;
-	int			best = 0;
+				first_year,
+				first_month,
+				first_day;
+	int			best = PG_INT32_MAX;
 
-	j2date(birthday + POSTGRES_EPOCH_JDATE, &year, &bmonth, &bday);
+	j2date(first + POSTGRES_EPOCH_JDATE, &first_year, &first_month, &first_day);
 	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (later)
+		year = Max(year, first_year);
 	for (int y = year - 1; y <= year + 1; y++)
 	{
-		int			last = day_tab[isleap(y)][bmonth - 1];
-		int			distance = date2j(y, bmonth, Min(bday, last)) - POSTGRES_EPOCH_JDATE - date;
+		int			last = day_tab[isleap(y)][first_month - 1];
+		int			distance = date2j(y, first_month, Min(first_day, last)) - POSTGRES_EPOCH_JDATE - date;
 
-		if (y == year - 1 || abs(distance) < abs(best))
+		if ((!later || y > first_year) && abs(distance) < abs(best))
 			best = distance;
 	}
 	return best;
+}
+
+/*
+ * Campaigns that address the member on the document's day.  Who is chosen later
+ * counts from a later day, so the answer is the same whenever it is asked for.
+ */
+static Datum
+campaigns_of(LoyaltyQuestion *q)
+{
+	Datum		values[2];
+	Datum		campaigns;
+	bool		isnull;
+
+	if (q->member_id == 0)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	values[0] = Int64GetDatum(q->member_id);
+	values[1] = DateADTGetDatum(q->facts->date);
+	(void) loyalty_run(&plan_campaigns, values, NULL);
+	campaigns = PointerGetDatum(DatumGetArrayTypePCopy(loyalty_spi_datum(0, 1, &isnull)));
+	SPI_freetuptable(SPI_tuptable);
+	return campaigns;
 }
 
 /*
@@ -139,12 +172,15 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	put(row, IN_MEMBER_TIER_RANK, Int32GetDatum(rank));
 	put_date(row, IN_MEMBER_JOINED_ON, q->joined_on, true);
 	put(row, IN_MEMBER_DAYS_SINCE_JOINED, Int32GetDatum(date - q->joined_on));
+	put(row, IN_MEMBER_DAYS_TO_ANNIVERSARY, Int32GetDatum(days_to(q->joined_on, date, true)));
 	put_date(row, IN_MEMBER_BIRTHDAY, q->facts->birthday, q->facts->has_birthday);
 	row->nulls[IN_MEMBER_DAYS_TO_BIRTHDAY] = !q->facts->has_birthday;
 	if (q->facts->has_birthday)
-		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to_birthday(q->facts->birthday, date));
+		row->values[IN_MEMBER_DAYS_TO_BIRTHDAY] = Int32GetDatum(days_to(q->facts->birthday, date, false));
 	row->nulls[IN_MEMBER_ATTRIBUTES] = q->facts->attributes == NULL;
 	row->values[IN_MEMBER_ATTRIBUTES] = JsonbPGetDatum(q->facts->attributes);
+	if (WANTED(book, SPACE_MEMBER, IN_MEMBER_CAMPAIGNS))
+		put(row, IN_MEMBER_CAMPAIGNS, campaigns_of(q));
 	put_text(row, IN_MEMBER_SEGMENT, q->segment);
 
 	for (int i = IN_MEMBER_PURCHASE_COUNT; i <= IN_MEMBER_CYCLE_DAYS; i++)
@@ -186,7 +222,8 @@ fill_event(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	if (timestamp2tm(q->facts->at, &tz, &tm, &fsec, NULL, book->program->tz) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_FACT),
-				 errmsg("date of the event is out of range")));
+				 errmsg("date of the event is out of range"),
+				 errhint("Record the event with a date that there is.")));
 	put_text(row, IN_EVENT_KIND, event->kind);
 	put_text(row, IN_EVENT_REFERENCE, event->reference);
 	put(row, IN_EVENT_OCCURRED_AT, TimestampTzGetDatum(q->facts->at));

@@ -151,6 +151,7 @@ typedef struct LoyaltyRule
 	Points		budget;			/* of all members together */
 	bool		asks_history;	/* its condition may look at earlier purchases */
 	TimestampTz changed_at;		/* when this version was written */
+	TimestampTz ended_at;		/* and when it was taken out of force, or DT_NOEND */
 	char	   *event;			/* kind of event it is for, NULL for documents */
 	int32		limit_count;	/* events of a member it rewards per period, 0 for all */
 	LoyaltyPeriod limit_period;
@@ -158,8 +159,10 @@ typedef struct LoyaltyRule
 	bool		expires;		/* it says when its points expire */
 	LoyaltyExpiry expiry;
 	bool		current;
+	bool		replaced;		/* there is a later version in force */
 	DateADT		valid_from;
-	DateADT		valid_to;
+	DateADT		valid_to;		/* before the next version that is in force */
+	DateADT		valid_to_written;
 } LoyaltyRule;
 
 typedef enum LoyaltyScope
@@ -299,7 +302,7 @@ typedef struct LoyaltyMatch
 	bool		cut;			/* but gives nothing: its limit is reached */
 	bool		limited;		/* by a cap per period or a budget */
 	Points		allowed;		/* then no more than this */
-	Points		given;			/* for the whole document, in hundredths cut off */
+	Points		given;			/* for what is left of the document, as booked */
 } LoyaltyMatch;
 
 /* points that a rule with caps gave for a document */
@@ -348,6 +351,7 @@ typedef struct LoyaltyAward
 extern List *loyalty_load_programs(void);
 extern LoyaltyProgram *loyalty_program_by_name(const char *name);
 extern LoyaltyProgram *loyalty_program_by_id(int32 id);
+extern bool loyalty_rule_was_in_force(LoyaltyProgram *program, LoyaltyRule *rule, DateADT date, TimestampTz as_of);
 extern LoyaltyRule *loyalty_rule_by_id(LoyaltyProgram *program, int32 id);
 extern const char *loyalty_category_parent(LoyaltyProgram *program, const char *category);
 extern bool loyalty_program_covers(LoyaltyProgram *program, DateADT date, const char *company);
@@ -367,6 +371,7 @@ extern const char *loyalty_metric_name(LoyaltyMetric metric);
 extern const char *loyalty_window_name(LoyaltyWindow window);
 
 /* book.c */
+extern bool loyalty_rule_is_in_book(LoyaltyRule *rule);
 extern LoyaltyRuleBook *loyalty_compile_rules(LoyaltyProgram *program, const char *source,
 											  Oid header, Oid lines);
 extern LoyaltyRuleBook *loyalty_compile_event_rules(LoyaltyProgram *program);

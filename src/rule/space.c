@@ -72,6 +72,7 @@ static const Field member_fields[] = {
 	[IN_MEMBER_TIER_RANK] = {"tier_rank", INT4OID, "rank of that tier, 0 below the first"},
 	[IN_MEMBER_JOINED_ON] = {"joined_on", DATEOID, "day of enrolment"},
 	[IN_MEMBER_DAYS_SINCE_JOINED] = {"days_since_joined", INT4OID, "days since then"},
+	[IN_MEMBER_DAYS_TO_ANNIVERSARY] = {"days_to_anniversary", INT4OID, "days to the nearest anniversary of joining, from the first on: 0 on the day, negative after it"},
 	[IN_MEMBER_BIRTHDAY] = {"birthday", DATEOID, "date of birth"},
 	[IN_MEMBER_DAYS_TO_BIRTHDAY] = {"days_to_birthday", INT4OID, "days to the nearest birthday: 0 on the day, negative after it"},
 	[IN_MEMBER_PURCHASE_COUNT] = {"purchase_count", INT4OID, "purchases before this document"},
@@ -85,6 +86,7 @@ static const Field member_fields[] = {
 	[IN_MEMBER_FIRST_PURCHASE_ON] = {"first_purchase_on", DATEOID, "day of the first purchase"},
 	[IN_MEMBER_CYCLE_DAYS] = {"cycle_days", NUMERICOID, "mean days between the days of purchase so far; NULL for fewer than three"},
 	[IN_MEMBER_ATTRIBUTES] = {"attributes", JSONBOID, "further attributes of the member"},
+	[IN_MEMBER_CAMPAIGNS] = {"campaigns", TEXTARRAYOID, "campaigns that address the member on that day, not those he is held out of"},
 	[IN_MEMBER_SEGMENT] = {"segment", TEXTOID, "RFM segment as of the last refresh_analytics(); NULL for none; rewards only"},
 };
 
@@ -252,6 +254,7 @@ loyalty_spaces(const char *time_zone, Oid header, Oid lines, bool event)
 	}
 	fill_space(spaces, SPACE_MEMBER, InvalidOid);
 	spaces->columns[SPACE_MEMBER][IN_MEMBER_SEGMENT].of_reward = true;
+	spaces->columns[SPACE_MEMBER][IN_MEMBER_ATTRIBUTES].of_document = event;
 	spaces->econtext = CreateStandaloneExprContext();
 	return spaces;
 }

@@ -463,7 +463,8 @@ loyalty_attach(PG_FUNCTION_ARGS)
 			if (source->items[i] != NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("%s is mapped, but no table of lines is given", loyalty_item_name(i))));
+						 errmsg("%s is mapped, but no table of lines is given", loyalty_item_name(i)),
+						 errhint("Give \"lines\", or leave the item out.")));
 	if (source->items[ITEM_AMOUNT] == NULL && source->items[ITEM_LINE_AMOUNT] == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -541,7 +542,8 @@ loyalty_detach(PG_FUNCTION_ARGS)
 	if (!source->attached)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),
-				 errmsg("source \"%s\" is not attached", source->name)));
+				 errmsg("source \"%s\" is not attached", source->name),
+				 errhint("loyalty.status() lists the sources.")));
 	if (source->of_events)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_STATE),

@@ -228,6 +228,10 @@ extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
 extern LoyaltyRuleBook *loyalty_source_book(LoyaltySource *source);
 extern List *loyalty_fact_columns(LoyaltySource *source);
 
+/* birthday.c */
+extern bool loyalty_knows_birthdays(LoyaltyProgram *program);
+extern void loyalty_read_birthdays(LoyaltyProgram *program, char **customers, int n, bool *known, DateADT *birthdays);
+
 /* expression.c */
 extern LoyaltyExpression *loyalty_analyze_expression(LoyaltySource *source, LoyaltyItem item);
 extern Expr *loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const char *sql,

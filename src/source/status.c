@@ -104,7 +104,7 @@ rule_problem(LoyaltySource *source)
 
 	initStringInfo(&text);
 	for (int i = 0; i < book->ncodes; i++)
-		if (book->codes[i].error != NULL && !book->codes[i].elsewhere)
+		if (book->codes[i].error != NULL && !book->codes[i].elsewhere && book->codes[i].rule->current)
 			appendStringInfo(&text, "%srule \"%s\" %s: %s", text.len > 0 ? "; " : "", book->codes[i].rule->name,
 							 book->program->park_broken ? "parks documents" : "is skipped",
 							 book->codes[i].error->message);

@@ -155,7 +155,7 @@ CREATE TABLE loyalty.rule (
 	valid_from      date NOT NULL DEFAULT '-infinity',
 	valid_to        date NOT NULL DEFAULT 'infinity',
 	is_current      boolean NOT NULL DEFAULT true,
-	changed_at      timestamptz NOT NULL DEFAULT now(),
+	changed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
 	changed_by      text NOT NULL DEFAULT session_user,
 	ended_at        timestamptz,
 	ended_by        text,
@@ -176,7 +176,7 @@ COMMENT ON COLUMN loyalty.rule.rule_id IS 'number of this version of the rule';
 COMMENT ON COLUMN loyalty.rule.program_id IS 'programme the rule belongs to';
 COMMENT ON COLUMN loyalty.rule.name IS 'name of the rule';
 COMMENT ON COLUMN loyalty.rule.version IS 'version of the rule, counted from 1';
-COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give';
+COMMENT ON COLUMN loyalty.rule.kind IS 'amount: points per amount of money; unit: per unit of quantity; bonus: once; multiplier: a factor on what amount and unit rules give; exclusion: what it covers earns nothing; cap: limits what all rules together give, to events as well if it has no condition and no source';
 COMMENT ON COLUMN loyalty.rule.points IS 'points given per per_amount, or once by a bonus';
 COMMENT ON COLUMN loyalty.rule.per_amount IS 'amount of money, or number of units, that gives the points: 1 point per 300 is points 1, per_amount 300';
 COMMENT ON COLUMN loyalty.rule.factor IS 'factor of a multiplier; how several combine is the programme''s stacking';
@@ -201,11 +201,11 @@ COMMENT ON COLUMN loyalty.rule.needs_approval IS 'points wait until somebody app
 COMMENT ON COLUMN loyalty.rule.expires IS 'when points that the rule gives expire; NULL: as the tier or the programme says';
 COMMENT ON COLUMN loyalty.rule.growth IS 'whether what it gives, and is capped at, is no points but growth, which counts for tiers whose metric is growth';
 COMMENT ON COLUMN loyalty.rule.valid_from IS 'first day of documents or events (programme time) the rule is for';
-COMMENT ON COLUMN loyalty.rule.valid_to IS 'last day of documents or events (programme time) the rule is for';
-COMMENT ON COLUMN loyalty.rule.is_current IS 'whether this version is used for documents evaluated from now on';
+COMMENT ON COLUMN loyalty.rule.valid_to IS 'last day of documents or events (programme time) the rule is for; of a version that is followed by another that is current, no later than the day before that one''s valid_from';
+COMMENT ON COLUMN loyalty.rule.is_current IS 'whether this version is used for documents evaluated from now on; several of a rule can be, each until the next one''s valid_from';
 COMMENT ON COLUMN loyalty.rule.changed_at IS 'when this version was written';
 COMMENT ON COLUMN loyalty.rule.changed_by IS 'role that wrote this version';
-COMMENT ON COLUMN loyalty.rule.ended_at IS 'when it was taken out of force, by a new version or end_rule()';
+COMMENT ON COLUMN loyalty.rule.ended_at IS 'when it was taken out of force, by end_rule() or a new version that begins no later';
 COMMENT ON COLUMN loyalty.rule.ended_by IS 'role that did so';
 
 CREATE TABLE loyalty.category (

@@ -109,7 +109,7 @@ COMMENT ON COLUMN loyalty.document.tier_before IS 'qualifying amount of the memb
 COMMENT ON COLUMN loyalty.document.tier_id IS 'tier at which the document earned';
 COMMENT ON COLUMN loyalty.document.rate IS 'collection factor at which the document earned';
 COMMENT ON COLUMN loyalty.document.rules IS 'rule versions (rule_id) that hold for it';
-COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, beyond its limit, or within caps: {rule, lines (counted from 0), while, cut, allowed and given (points, where caps or a budget limit it)}';
+COMMENT ON COLUMN loyalty.document.matches IS 'where a rule holds for some lines only, only while something is true of what is left, beyond its limit, or within caps: {rule, lines (counted from 0), while, cut, allowed and given (points, where caps or a budget limit it: at most, and for what is left)}';
 COMMENT ON COLUMN loyalty.document.seen IS 'columns of the ERP''s rows that conditions looked at, and their values, as hashes: if one changes, the document is priced again';
 COMMENT ON COLUMN loyalty.document.priced_at IS 'when its rules were chosen';
 COMMENT ON COLUMN loyalty.document.qualifying IS 'part of the member''s qualifying amount that comes from this document';
@@ -161,7 +161,7 @@ CREATE TABLE loyalty.budget (
 COMMENT ON TABLE loyalty.budget IS 'what rules with a budget have given so far';
 COMMENT ON COLUMN loyalty.budget.program_id IS 'programme';
 COMMENT ON COLUMN loyalty.budget.rule IS 'name of the rule, in all its versions';
-COMMENT ON COLUMN loyalty.budget.used IS 'points given by it to documents that count';
+COMMENT ON COLUMN loyalty.budget.used IS 'points given by it for what is left of documents that count';
 
 -- Most lots are only looked at when points are spent, taken back or expire, so
 -- they are written then, or some dozens at a time: until that moment an entry
@@ -220,10 +220,10 @@ COMMENT ON TABLE loyalty.lot_change IS 'lots whose day of expiry was changed aft
 COMMENT ON COLUMN loyalty.lot_change.member_id IS 'member';
 COMMENT ON COLUMN loyalty.lot_change.lot_seq IS 'lot';
 COMMENT ON COLUMN loyalty.lot_change.n IS 'number of the change, from 1';
-COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
+COMMENT ON COLUMN loyalty.lot_change.kind IS 'extend (by staff, or with a tier), lapse (no activity, or the programme ended), revive (there was some after all) or reinstate (its points were given anew)';
 COMMENT ON COLUMN loyalty.lot_change.expires_on IS 'last day on which the points are valid since then';
 COMMENT ON COLUMN loyalty.lot_change.points IS 'reinstate: points that were given anew in another lot';
-COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; NULL for lapse and revive';
+COMMENT ON COLUMN loyalty.lot_change.key IS 'key of the call; tier:name where a tier extended points; NULL for lapse and revive';
 COMMENT ON COLUMN loyalty.lot_change.changed_at IS 'when it was changed';
 
 CREATE TABLE loyalty.allocation (

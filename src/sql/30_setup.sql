@@ -40,10 +40,12 @@ DECLARE
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a programme needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a programme needs a name'
+			USING ERRCODE = '22023', HINT = 'It is what all functions call it.';
 	END IF;
 	IF EXISTS (SELECT FROM loyalty.program p WHERE p.name = create_program.name) THEN
-		RAISE EXCEPTION 'programme "%" exists already', name USING ERRCODE = 'LY002';
+		RAISE EXCEPTION 'programme "%" exists already', name
+			USING ERRCODE = 'LY002', HINT = 'Take another name; loyalty.program lists the programmes.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM pg_timezone_names z WHERE z.name = v_zone) THEN
 		RAISE EXCEPTION 'time zone "%" is not known', v_zone
@@ -105,3 +107,41 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.check_number(text, numeric, boolean) IS 'raises an error unless value is a finite number in range';
+
+CREATE FUNCTION loyalty.check_points(setting text, value numeric, above_zero boolean) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM loyalty.check_number(setting, value, above_zero);
+	IF value <> round(value, 2) OR value >= 1e16 THEN
+		RAISE EXCEPTION 'invalid value for %: %', setting, value
+			USING ERRCODE = '22023', HINT = 'Points have at most two decimals and 16 digits before them.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_points(text, numeric, boolean) IS 'raises an error unless value is a number of points in range';
+
+CREATE FUNCTION loyalty.check_money(setting text, value numeric, above_zero boolean, scale integer DEFAULT 2) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM loyalty.check_number(setting, value, above_zero);
+	IF round(value, scale) >= 10::numeric ^ (18 - scale) THEN
+		RAISE EXCEPTION 'invalid value for %: %', setting, value
+			USING ERRCODE = '22023', HINT = format('It can have at most %s digits before the decimal point.', 18 - scale);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_money(text, numeric, boolean, integer) IS 'raises an error unless value is in range, and fits numeric(18,scale) once it is rounded';
+
+CREATE FUNCTION loyalty.check_share(setting text, value numeric) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT value BETWEEN 0 AND 1 THEN
+		RAISE EXCEPTION 'invalid value for %: %', setting, value
+			USING ERRCODE = '22023', HINT = 'It is a share, 0 to 1.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_share(text, numeric) IS 'raises an error unless value is a share, 0 to 1; NULL is fine';

@@ -27,11 +27,16 @@ BEGIN
 		RAISE EXCEPTION '% cannot be NULL', CASE WHEN expires IS NULL THEN 'expires' ELSE 'points_until' END
 			USING ERRCODE = '22004', HINT = 'Leave it out for points that do not expire.';
 	END IF;
+	IF points_until = '-infinity' THEN
+		RAISE EXCEPTION 'invalid value for points_until: %', points_until
+			USING ERRCODE = '22023', HINT = 'It is the last day on which points are valid.';
+	END IF;
 	PERFORM loyalty.check_expiry('expires', expires);
 	PERFORM loyalty.check_expiry('lapse_after', lapse_after, true);
 	PERFORM loyalty.check_range('usable_after', usable_after, 0, 3660);
 	IF lapse_activities IS NULL THEN
-		RAISE EXCEPTION 'lapse_activities cannot be NULL' USING ERRCODE = '22004';
+		RAISE EXCEPTION 'lapse_activities cannot be NULL'
+			USING ERRCODE = '22004', HINT = 'Leave it out for earn, event and redeem.';
 	END IF;
 	FOREACH v_kind IN ARRAY lapse_activities LOOP
 		PERFORM loyalty.check_choice('lapse_activities', v_kind, ARRAY['earn', 'event', 'redeem', 'adjust', 'transfer']);
@@ -61,11 +66,7 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'A tier that extends points says itself when they expire.';
 	END IF;
 	UPDATE loyalty.tier t SET expires = set_tier_expiry.expires, extends = set_tier_expiry.extends
-		WHERE t.program_id = loyalty.program_id(program) AND t.name = tier;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier
-			USING ERRCODE = 'LY001', HINT = 'loyalty.tier lists the tiers.';
-	END IF;
+		WHERE t.tier_id = loyalty.tier_id(program, tier);
 END
 $$;
 COMMENT ON FUNCTION loyalty.set_tier_expiry(text, text, text, boolean) IS

@@ -46,7 +46,8 @@ BEGIN
 			USING ERRCODE = '22023', DETAIL = 'An event has no amount.', HINT = 'Use kind bonus, multiplier or exclusion.';
 	END IF;
 	IF applies_to <> 'document' OR source IS NOT NULL THEN
-		RAISE EXCEPTION 'a rule on events has no lines and no source' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a rule on events has no lines and no source'
+			USING ERRCODE = '22023', HINT = 'Leave out what is about lines or sources, or leave out event.';
 	END IF;
 	IF (limit_count IS NULL) <> (limit_period IS NULL) THEN
 		RAISE EXCEPTION 'limit_count and limit_period go together'
@@ -200,14 +201,18 @@ BEGIN
 			AND r.event IS NOT DISTINCT FROM set_rule.event
 			AND r.exclusive_group = set_rule.exclusive_group AND r.priority = set_rule.priority
 			AND r.valid_from <= set_rule.valid_to AND r.valid_to >= set_rule.valid_from
+			-- nor has a next version taken over by then
+			AND NOT EXISTS (SELECT FROM loyalty.rule n WHERE n.program_id = r.program_id AND n.name = r.name AND n.is_current
+				AND n.version > r.version AND n.valid_from <= greatest(r.valid_from, set_rule.valid_from))
 		LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'rules "%" and "%" of exclusive group "%" have the same priority', v_other, name, exclusive_group
 			USING ERRCODE = 'LY002', DETAIL = 'Both are valid on the same days.',
 				HINT = 'Give them different priorities, or days that do not overlap.';
 	END IF;
-	UPDATE loyalty.rule r SET is_current = false, ended_at = now(), ended_by = session_user
-		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current;
+	-- versions that begin earlier stay, for the days before this one
+	UPDATE loyalty.rule r SET is_current = false, ended_at = clock_timestamp(), ended_by = session_user
+		WHERE r.program_id = v_program AND r.name = set_rule.name AND r.is_current AND r.valid_from >= set_rule.valid_from;
 	INSERT INTO loyalty.rule AS r (program_id, name, version, kind, points, per_amount, factor, mode, applies_to,
 			multiplied, condition, source, exclusive_group, priority, cap_document, cap_day, cap_week, cap_month,
 			cap_year, cap_lifetime, budget, valid_from, valid_to,
@@ -230,7 +235,7 @@ CREATE FUNCTION loyalty.end_rule(program text, name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	UPDATE loyalty.rule r SET is_current = false, ended_at = now(), ended_by = session_user
+	UPDATE loyalty.rule r SET is_current = false, ended_at = clock_timestamp(), ended_by = session_user
 		WHERE r.program_id = loyalty.program_id(program) AND r.name = end_rule.name AND r.is_current;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'programme "%" has no rule "%" in force', program, name

@@ -6,7 +6,7 @@ AS $$
 DECLARE
 	v_known text[] := ARRAY['name', 'points', 'per_amount', 'mode', 'applies_to', 'valid_from', 'valid_to', 'kind', 'factor',
 		'condition', 'source', 'multiplied', 'exclusive_group', 'priority', 'cap_document', 'cap_day', 'cap_week', 'cap_month',
-		'cap_year', 'cap_lifetime', 'budget', 'growth', 'end'];
+		'cap_year', 'cap_lifetime', 'budget', 'event', 'limit_count', 'limit_period', 'needs_approval', 'expires', 'growth', 'end'];
 	v_rules jsonb := CASE WHEN jsonb_typeof(rules) = 'object' THEN rules -> 'instead' ELSE rules END;
 	v_item jsonb;
 	v_key text;
@@ -18,8 +18,8 @@ BEGIN
 				HINT = 'A rule is an object with the parameters of loyalty.set_rule(): {"name": "double", "kind": "multiplier", "factor": 2}.';
 	END IF;
 	IF jsonb_typeof(rules) = 'object' THEN
-		PERFORM loyalty.end_rule(program, x.name) FROM loyalty.rule x
-			WHERE x.program_id = loyalty.program_id(program) AND x.is_current;
+		PERFORM loyalty.end_rule(program, x.name) FROM (SELECT DISTINCT u.name FROM loyalty.rule u
+			WHERE u.program_id = loyalty.program_id(program) AND u.is_current) x;
 	END IF;
 	FOR v_item IN SELECT * FROM jsonb_array_elements(v_rules) LOOP
 		IF jsonb_typeof(v_item) <> 'object' THEN
@@ -34,7 +34,8 @@ BEGIN
 		SELECT * INTO r FROM jsonb_to_record(v_item) AS x (name text, points numeric, per_amount numeric, mode text,
 			applies_to text, valid_from date, valid_to date, kind text, factor numeric, condition text, source text,
 			multiplied boolean, exclusive_group text, priority integer, cap_document numeric, cap_day numeric,
-			cap_week numeric, cap_month numeric, cap_year numeric, cap_lifetime numeric, budget numeric, growth boolean,
+			cap_week numeric, cap_month numeric, cap_year numeric, cap_lifetime numeric, budget numeric, event text, limit_count integer,
+			limit_period text, needs_approval boolean, expires text, growth boolean,
 			"end" boolean);
 		IF r."end" THEN
 			PERFORM loyalty.end_rule(program, r.name);
@@ -44,7 +45,9 @@ BEGIN
 				kind => coalesce(r.kind, 'amount'), factor => r.factor, condition => r.condition, source => r.source,
 				multiplied => r.multiplied, exclusive_group => r.exclusive_group, priority => coalesce(r.priority, 0),
 				cap_document => r.cap_document, cap_day => r.cap_day, cap_week => r.cap_week, cap_month => r.cap_month,
-				cap_year => r.cap_year, cap_lifetime => r.cap_lifetime, budget => r.budget, growth => r.growth);
+				cap_year => r.cap_year, cap_lifetime => r.cap_lifetime, budget => r.budget,
+				event => r.event, limit_count => r.limit_count, limit_period => r.limit_period, needs_approval => r.needs_approval,
+				expires => r.expires, growth => r.growth);
 		END IF;
 	END LOOP;
 END

@@ -73,7 +73,7 @@ CREATE FUNCTION loyalty.verify(source text,
 RETURNS SETOF record
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_verify';
 COMMENT ON FUNCTION loyalty.verify(text) IS
-'documents for which the rules and facts of now give other points than are booked, or redeem others (counted below 0), or that cannot be evaluated (booked and due are NULL then); writes nothing';
+'documents for which the rules and facts of now give other points than are booked, or other growth, or redeem others (counted below 0), or that cannot be evaluated (booked and due are NULL then); writes nothing';
 
 CREATE FUNCTION loyalty.documents_of(source text,
 	OUT doc_key text, OUT occurred_at timestamptz, OUT is_return boolean)

@@ -16,27 +16,23 @@ DECLARE
 	v_program integer := loyalty.program_id(program);
 BEGIN
 	PERFORM loyalty.check_number('point_value', point_value, true);
-	PERFORM loyalty.check_number('redeem_min', redeem_min, false);
+	PERFORM loyalty.check_points('redeem_min', redeem_min, false);
 	PERFORM loyalty.check_number('min_order', min_order, false);
 	PERFORM loyalty.check_number('max_percent', max_percent, true);
 	PERFORM loyalty.check_number('clerk_limit', clerk_limit, false);
 	IF redeem_multiple IS NOT NULL THEN
-		PERFORM loyalty.check_number('redeem_multiple', redeem_multiple, true);
+		PERFORM loyalty.check_points('redeem_multiple', redeem_multiple, true);
 	END IF;
 	IF redeem_max IS NOT NULL THEN
-		PERFORM loyalty.check_number('redeem_max', redeem_max, true);
+		PERFORM loyalty.check_points('redeem_max', redeem_max, true);
 	END IF;
 	IF limit_points IS NOT NULL OR limit_period IS NOT NULL THEN
-		PERFORM loyalty.check_number('limit_points', limit_points, true);
+		PERFORM loyalty.check_points('limit_points', limit_points, true);
 		PERFORM loyalty.check_choice('limit_period', limit_period, ARRAY['day', 'week', 'month', 'quarter', 'year']);
 	END IF;
 	IF max_percent > 100 THEN
 		RAISE EXCEPTION 'invalid value for max_percent: %', max_percent
 			USING ERRCODE = '22023', HINT = 'It can be at most 100.';
-	END IF;
-	IF redeem_multiple <> round(redeem_multiple, 2) OR redeem_min <> round(redeem_min, 2)
-		OR redeem_max <> round(redeem_max, 2) OR limit_points <> round(limit_points, 2) THEN
-		RAISE EXCEPTION 'points have at most two decimals' USING ERRCODE = '22023';
 	END IF;
 	PERFORM loyalty.check_range('restore_grace_days', restore_grace_days, 0, 3660);
 	PERFORM loyalty.check_range('hold_minutes', hold_minutes, 1, 527040);

@@ -88,7 +88,7 @@ DECLARE
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a tier needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a tier needs a name' USING ERRCODE = '22023', HINT = 'It is what statements and messages call it.';
 	END IF;
 	PERFORM loyalty.check_number('threshold', threshold, false);
 	PERFORM loyalty.check_number('rate', rate, false);
@@ -100,14 +100,10 @@ BEGIN
 		END IF;
 	END IF;
 	IF gift_points IS NOT NULL THEN
-		PERFORM loyalty.check_number('gift_points', gift_points, true);
-		IF gift_points <> round(gift_points, 2) OR gift_points >= 10000000000000000 THEN
-			RAISE EXCEPTION 'invalid value for gift_points: %', gift_points
-				USING ERRCODE = '22023', HINT = 'Points have at most two decimals.';
-		END IF;
+		PERFORM loyalty.check_points('gift_points', gift_points, true);
 	END IF;
 	IF gift_voucher IS NOT NULL THEN
-		PERFORM loyalty.check_number('gift_voucher', gift_voucher, true);
+		PERFORM loyalty.check_money('gift_voucher', gift_voucher, true);
 	END IF;
 	IF keep_threshold IS NOT NULL THEN
 		PERFORM loyalty.check_number('keep_threshold', keep_threshold, false);
@@ -119,7 +115,7 @@ BEGIN
 	IF EXISTS (SELECT FROM loyalty.tier t WHERE t.program_id = v_program
 			AND t.threshold = set_tier.threshold AND t.name <> set_tier.name) THEN
 		RAISE EXCEPTION 'another tier of programme "%" has the threshold %', program, threshold
-			USING ERRCODE = 'LY002';
+			USING ERRCODE = 'LY002', HINT = 'loyalty.tier lists the tiers; each has a threshold of its own.';
 	END IF;
 	PERFORM loyalty.begin_tier_change(v_program);
 	INSERT INTO loyalty.tier AS t (program_id, name, threshold, rate, benefits, discount, gift_points, gift_voucher, keep_threshold)
@@ -241,10 +237,11 @@ DECLARE
 	o loyalty.tier_override;
 BEGIN
 	IF reason IS NULL OR btrim(reason) = '' THEN
-		RAISE EXCEPTION 'an override needs a reason' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'an override needs a reason'
+			USING ERRCODE = '22023', HINT = 'It is kept with the override, for whoever asks later.';
 	END IF;
 	IF NOT isfinite(v_at) THEN
-		RAISE EXCEPTION 'at must be a finite instant' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'at must be a finite instant' USING ERRCODE = '22023', HINT = 'Leave it out for now.';
 	END IF;
 	IF until IS NULL OR until > '9999-12-31'
 		OR until < (SELECT (v_at AT TIME ZONE p.time_zone)::date FROM loyalty.program p WHERE p.name = program) THEN
@@ -252,7 +249,8 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'It is the last day of the override, not before its first.';
 	END IF;
 	IF key = '' THEN
-		RAISE EXCEPTION 'invalid key: ""' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'invalid key: ""' USING ERRCODE = '22023',
+			HINT = 'A key is a text of your own that tells this call from others.';
 	END IF;
 	v_member := loyalty.lock_account(program, customer, at);
 	v_key := coalesce(key, (SELECT 'override ' || count(*) + 1 FROM loyalty.tier_override x WHERE x.member_id = v_member));
@@ -280,15 +278,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	v_member bigint := loyalty.lock_account(program, customer, at);
-	v_ended integer;
 BEGIN
 	IF key IS NOT NULL AND NOT EXISTS (SELECT FROM loyalty.tier_override o
 			WHERE o.member_id = v_member AND o.key = end_override.key) THEN
 		RAISE EXCEPTION 'customer "%" has no override "%"', customer, key
 			USING ERRCODE = 'LY001', HINT = 'loyalty.tier_override lists the overrides.';
 	END IF;
-	v_ended := loyalty.end_tier_override(v_member, key, coalesce(at, clock_timestamp()));
-	RETURN v_ended;
+	RETURN loyalty.end_tier_override(v_member, key, coalesce(at, clock_timestamp()));
 END
 $$;
 COMMENT ON FUNCTION loyalty.end_override(text, text, text, timestamptz) IS
@@ -308,7 +304,8 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'It is a number other than 0.';
 	END IF;
 	IF key IS NULL OR key = '' THEN
-		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023';
+		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023',
+			HINT = 'A key is a text of your own that tells this call from others.';
 	END IF;
 	v_member := loyalty.lock_account(program, customer, at);
 	SELECT x.* INTO g FROM loyalty.growth x WHERE x.member_id = v_member AND x.key = record_growth.key;
@@ -329,13 +326,20 @@ COMMENT ON FUNCTION loyalty.record_growth(text, text, numeric, text, text, times
 'records a growth value of a customer, for tiers whose metric is growth; the same key counts once';
 
 -- plain SQL, so that a query over all members asks nobody whose row is good
+CREATE FUNCTION loyalty.tier_is_known(review date, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	-- wherever the programme is, today is not later than tomorrow in UTC
+	SELECT $2 IS NULL OR ($2 <= pg_catalog.now() AND COALESCE($1 > (pg_catalog.now() AT TIME ZONE 'UTC')::date + 1, true));
+END;
+COMMENT ON FUNCTION loyalty.tier_is_known(date, timestamptz) IS
+'whether the tier that is stored with a member (tier_review, tier_at) is that of now for sure';
+
 CREATE FUNCTION loyalty.tier_id_now(member_id bigint, tier_id integer, review date, at timestamptz) RETURNS integer
 LANGUAGE sql STABLE
-AS $$
-	SELECT CASE WHEN $4 IS NULL OR ($4 OPERATOR(pg_catalog.<=) pg_catalog.now()
-			AND COALESCE($3 OPERATOR(pg_catalog.>) (pg_catalog.timezone('UTC', pg_catalog.now())::date OPERATOR(pg_catalog.+) 1), true))
-		THEN $2 ELSE (SELECT s.tier_id FROM loyalty.standing($1, NULL, false) s) END
-$$;
+BEGIN ATOMIC
+	SELECT CASE WHEN loyalty.tier_is_known($3, $4) THEN $2 ELSE (SELECT s.tier_id FROM loyalty.standing($1, NULL, false) s) END;
+END;
 COMMENT ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz) IS
 'tier of a member now, from what is stored with him: tier_id, tier_review and tier_at; he is asked for only if that may be out of date';
 
@@ -344,10 +348,10 @@ CREATE VIEW loyalty.member_tier WITH (security_invoker = true) AS
 	FROM loyalty.member m
 	JOIN loyalty.program p ON p.program_id = m.program_id
 	CROSS JOIN LATERAL (SELECT m.tier_id, m.tier_since AS since, m.tier_until AS until
-		WHERE m.tier_at IS NULL OR (m.tier_at <= now() AND coalesce(m.tier_review > (now() AT TIME ZONE 'UTC')::date + 1, true))
+		WHERE loyalty.tier_is_known(m.tier_review, m.tier_at)
 		UNION ALL
 		SELECT x.tier_id, x.since, x.until FROM loyalty.standing(m.member_id, NULL, false) x
-		WHERE NOT (m.tier_at IS NULL OR (m.tier_at <= now() AND coalesce(m.tier_review > (now() AT TIME ZONE 'UTC')::date + 1, true)))) s
+		WHERE NOT loyalty.tier_is_known(m.tier_review, m.tier_at)) s
 	LEFT JOIN loyalty.tier t ON t.tier_id = s.tier_id
 	WHERE m.merged_into IS NULL;
 COMMENT ON VIEW loyalty.member_tier IS 'one row per member: the tier of now, since when and until when, and its benefits';

@@ -49,18 +49,15 @@ BEGIN
 		RAISE EXCEPTION 'a reward needs a name' USING ERRCODE = '22023', HINT = 'It is what redeem_reward() and rewards_available() call it.';
 	END IF;
 	PERFORM loyalty.check_choice('kind', kind, ARRAY['money', 'percent', 'product', 'service', 'privilege', 'ticket', 'draw']);
-	PERFORM loyalty.check_number('cost', cost, false);
+	PERFORM loyalty.check_points('cost', cost, false);
 	IF kind IN ('money', 'percent') OR value IS NOT NULL THEN
 		PERFORM loyalty.check_number('value', value, true);
 	END IF;
 	IF kind = 'percent' AND value > 100 THEN
 		RAISE EXCEPTION 'invalid value for value: %', value USING ERRCODE = '22023', HINT = 'It can be at most 100 percent.';
 	END IF;
-	IF cost <> round(cost, 2) THEN
-		RAISE EXCEPTION 'points have at most two decimals' USING ERRCODE = '22023', HINT = 'Round cost and budget to hundredths.';
-	END IF;
 	IF budget IS NOT NULL THEN
-		PERFORM loyalty.check_number('budget', budget, false);
+		PERFORM loyalty.check_points('budget', budget, false);
 	END IF;
 	IF stock IS NOT NULL THEN
 		PERFORM loyalty.check_range('stock', stock, 0, 2147483647);
@@ -75,11 +72,7 @@ BEGIN
 		PERFORM loyalty.check_choice('times_period', times_period, ARRAY['day', 'week', 'month', 'quarter', 'year', 'ever']);
 	END IF;
 	IF tier IS NOT NULL THEN
-		SELECT t.tier_id INTO v_tier FROM loyalty.tier t WHERE t.program_id = v_program AND t.name = set_reward.tier;
-		IF v_tier IS NULL THEN
-			RAISE EXCEPTION 'programme "%" has no tier "%"', program, tier
-				USING ERRCODE = 'LY001', HINT = 'loyalty.tier lists the tiers.';
-		END IF;
+		v_tier := loyalty.tier_id(program, tier);
 	END IF;
 	PERFORM loyalty.check_reward_condition(program, condition);
 	INSERT INTO loyalty.reward AS r (program_id, name, kind, cost, value, categories, products, description, stock, budget,

@@ -156,7 +156,8 @@ BEGIN
 		OR (v_at AT TIME ZONE (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program))::date > v.valid_to THEN
 		RAISE EXCEPTION 'voucher "%" is not valid', code USING ERRCODE = 'LY003',
 			DETAIL = CASE WHEN v.is_void THEN 'It was taken back.' WHEN v_at < v.valid_from THEN 'It is not valid yet.'
-				ELSE format('It was valid through %s.', v.valid_to) END;
+				ELSE format('It was valid through %s.', v.valid_to) END,
+			HINT = 'vouchers() lists those that are.';
 	END IF;
 	IF NOT v.is_transferable AND (customer IS NULL OR v.member_id IS DISTINCT FROM loyalty.member_id(program, customer)) THEN
 		RAISE EXCEPTION 'voucher "%" belongs to another customer', code USING ERRCODE = 'LY011',
@@ -167,7 +168,8 @@ BEGIN
 	END IF;
 	IF amount < v.min_order THEN
 		RAISE EXCEPTION 'the order is too small for voucher "%"', code USING ERRCODE = 'LY011',
-			DETAIL = format('Its amount is %s, the least is %s.', amount, v.min_order);
+			DETAIL = format('Its amount is %s, the least is %s.', amount, v.min_order),
+			HINT = 'The voucher is for larger orders.';
 	END IF;
 	use_voucher.value := CASE v.kind WHEN 'value' THEN least(v.remaining, amount)
 		WHEN 'percent' THEN trunc(amount * v.value / 100, 2) ELSE 0 END;
@@ -228,7 +230,8 @@ BEGIN
 	-- a use that was captured can be given back; what was released, or has expired, is gone
 	IF captured AND (u.state = 'released' OR u.expires_at <= coalesce(at, clock_timestamp())) THEN
 		RAISE EXCEPTION 'use "%" of voucher "%" is not reserved', key, code USING ERRCODE = 'LY003',
-			DETAIL = CASE WHEN u.state = 'released' THEN 'It was released.' ELSE 'It has expired.' END;
+			DETAIL = CASE WHEN u.state = 'released' THEN 'It was released.' ELSE 'It has expired.' END,
+			HINT = 'Use the voucher anew, with another key.';
 	END IF;
 	UPDATE loyalty.voucher_use x SET state = CASE WHEN captured THEN 'captured' ELSE 'released' END,
 			doc_key = coalesce(close_voucher.doc_key, x.doc_key)

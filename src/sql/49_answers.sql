@@ -67,6 +67,8 @@ AS $$
 				CASE WHEN r.mode = 'step' THEN ' in full' ELSE '' END) AS sentence
 			FROM loyalty.program p JOIN loyalty.rule r ON r.program_id = p.program_id AND r.is_current
 			WHERE p.name = $1 AND (now() AT TIME ZONE p.time_zone)::date BETWEEN r.valid_from AND r.valid_to
+				AND NOT EXISTS (SELECT FROM loyalty.rule n WHERE n.program_id = r.program_id AND n.name = r.name AND n.is_current
+					AND n.version > r.version AND n.valid_from <= (now() AT TIME ZONE p.time_zone)::date)
 		UNION ALL
 		SELECT 2, t.threshold, 'tier',
 			format('%s from %s: points times %s.', t.name, concat_ws(' ', trim_scale(t.threshold), p.currency), trim_scale(t.rate))

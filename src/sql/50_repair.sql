@@ -12,7 +12,7 @@ DECLARE
 BEGIN
 	PERFORM loyalty.check_choice('mode', mode, ARRAY['earn', 'opening', 'dry_run']);
 	IF batch IS NULL OR batch < 1 THEN
-		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023', HINT = 'Leave it out for the default.';
 	END IF;
 	documents := 0; points := 0; parked := 0;
 	SELECT pg_catalog.array_agg(d.doc_key)

@@ -51,14 +51,16 @@ DECLARE
 BEGIN
 	PERFORM loyalty.check_message_kind(kind);
 	IF enabled IS NULL OR notify IS NULL THEN
-		RAISE EXCEPTION '% cannot be NULL', CASE WHEN enabled IS NULL THEN 'enabled' ELSE 'notify' END USING ERRCODE = '22004';
+		RAISE EXCEPTION '% cannot be NULL', CASE WHEN enabled IS NULL THEN 'enabled' ELSE 'notify' END
+			USING ERRCODE = '22004', HINT = 'It is true or false.';
 	END IF;
 	PERFORM loyalty.check_range('max_attempts', max_attempts, 1, 1000);
 	PERFORM loyalty.check_range('keep_days', keep_days, 0, 36600);
 	IF kind IN ('expiring', 'voucher_ending', 'tier_at_risk') THEN
 		v_lead := coalesce(lead_days, CASE kind WHEN 'voucher_ending' THEN ARRAY[10] ELSE ARRAY[30, 7] END);
 		IF cardinality(v_lead) = 0 OR cardinality(v_lead) > 20 THEN
-			RAISE EXCEPTION 'lead_days must have 1 to 20 numbers of days' USING ERRCODE = '22023';
+			RAISE EXCEPTION 'lead_days must have 1 to 20 numbers of days'
+				USING ERRCODE = '22023', HINT = 'Each of them gives one message; leave lead_days out for the default.';
 		END IF;
 		PERFORM loyalty.check_range('lead_days', d, 0, 36600) FROM unnest(v_lead) d;
 		v_lead := ARRAY(SELECT DISTINCT d FROM unnest(v_lead) d ORDER BY d DESC);
@@ -95,12 +97,9 @@ DECLARE
 	v_points numeric[] := ARRAY(SELECT DISTINCT p FROM unnest(points) p ORDER BY p);
 BEGIN
 	IF cardinality(v_points) > 1000 THEN
-		RAISE EXCEPTION 'there can be at most 1000 milestones' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'there can be at most 1000 milestones' USING ERRCODE = '22023', HINT = 'Leave some out.';
 	END IF;
-	PERFORM loyalty.check_number('points', p, true) FROM unnest(v_points) p;
-	IF EXISTS (SELECT FROM unnest(v_points) p WHERE p <> round(p, 2) OR p >= 1e16) THEN
-		RAISE EXCEPTION 'points have at most two decimals and 16 digits before them' USING ERRCODE = '22023';
-	END IF;
+	PERFORM loyalty.check_points('points', p, true) FROM unnest(v_points) p;
 	INSERT INTO loyalty.message_setting AS s (program_id, kind, is_enabled, milestones)
 		VALUES (v_program, 'milestone', cardinality(v_points) > 0, v_points)
 		ON CONFLICT ON CONSTRAINT message_setting_pkey

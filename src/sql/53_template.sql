@@ -163,7 +163,8 @@ BEGIN
 	SELECT x.* INTO m FROM loyalty.message x
 		WHERE x.member_id = render_message.member_id AND x.kind = render_message.kind AND x.cause = render_message.cause;
 	IF m.member_id IS NULL THEN
-		RAISE EXCEPTION 'there is no message "%", "%" of member %', kind, cause, member_id USING ERRCODE = 'LY001';
+		RAISE EXCEPTION 'there is no message "%", "%" of member %', kind, cause, member_id
+			USING ERRCODE = 'LY001', HINT = 'Give what fetch_messages() returned.';
 	END IF;
 	SELECT c.customer, p.name, p.wallet_of, w.name INTO STRICT v_customer, v_program, v_parent, v_parent_name
 		FROM loyalty.program p

@@ -92,6 +92,7 @@ DECLARE
 	p record;
 	r record;
 BEGIN
+	PERFORM loyalty.check_step(v_as_of, v_batch);
 	done := 0;
 	FOR p IN SELECT b.program_id, g.name FROM loyalty.birthday_policy b JOIN loyalty.program g USING (program_id)
 			WHERE coalesce(b.done_through < (v_as_of AT TIME ZONE g.time_zone)::date, true) ORDER BY 1 LOOP

@@ -39,11 +39,27 @@ AS $$
 		('expiry', 'expire_points', true),
 		('tiers', 'review_tiers', true),
 		('birthdays', 'mark_birthdays', true),
+		('analytics', 'refresh_due', false),
 		('warnings', 'warn_members', true),
 		('messages', 'prune_messages', true)
 $$;
 COMMENT ON FUNCTION loyalty.upkeep_steps() IS
 'the steps of upkeep() in their order: each is a function of loyalty (as_of, after, batch, OUT last, OUT done) that handles the next members after that number, or (by_member false) a part of what is to be done, until last is NULL';
+
+CREATE FUNCTION loyalty.check_step(as_of timestamptz, batch integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF batch IS NULL OR batch < 1 THEN
+		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023', HINT = 'Leave it out for the default.';
+	END IF;
+	IF as_of IS NULL OR NOT isfinite(as_of) THEN
+		RAISE EXCEPTION 'invalid value for as_of: %', coalesce(as_of::text, 'NULL')
+			USING ERRCODE = '22023', HINT = 'It is the instant as of which things are written down; leave it out for now.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_step(timestamptz, integer) IS 'raises an error unless a step of upkeep() can be done as of that instant, in such batches';
 
 CREATE FUNCTION loyalty.upkeep_begin(as_of timestamptz, batch integer, steps text[],
 	OUT run timestamptz, OUT plan text[])
@@ -57,15 +73,13 @@ BEGIN
 		RAISE EXCEPTION 'loyalty.upkeep() cannot run on a standby'
 			USING ERRCODE = '25006', HINT = 'Run it on the primary.';
 	END IF;
-	IF batch IS NULL OR batch < 1 THEN
-		RAISE EXCEPTION 'batch must be at least 1' USING ERRCODE = '22023';
-	END IF;
-	IF as_of IS NULL OR NOT isfinite(as_of) THEN
-		RAISE EXCEPTION 'invalid value for as_of: %', coalesce(as_of::text, 'NULL')
-			USING ERRCODE = '22023', HINT = 'It is the instant as of which things are written down; leave it out for now.';
-	END IF;
+	PERFORM loyalty.check_step(as_of, batch);
 	plan := (SELECT array_agg(s.step ORDER BY s.position)
 		FROM loyalty.upkeep_steps() WITH ORDINALITY s (step, routine, by_member, position));
+	IF steps = '{}' THEN
+		RAISE EXCEPTION 'a run of upkeep needs a step'
+			USING ERRCODE = '22023', HINT = 'Leave steps out for all, or name some: ' || array_to_string(plan, ', ') || '.';
+	END IF;
 	FOREACH v_step IN ARRAY coalesce(steps, plan) LOOP
 		PERFORM loyalty.check_choice('steps', v_step, plan);
 	END LOOP;

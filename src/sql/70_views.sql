@@ -129,7 +129,7 @@ COMMENT ON COLUMN loyalty.document_line.line_return_of IS 'line that is returned
 COMMENT ON COLUMN loyalty.document_line.list_price IS 'price of one unit without discounts, in the programme''s currency';
 
 CREATE VIEW loyalty.tier_ladder WITH (security_invoker = true) AS
-	SELECT p.name AS program, t.name AS tier, t.threshold, t.rate,
+	SELECT p.name AS program, t.name AS tier, t.threshold::numeric(18,2) AS threshold, t.rate::numeric(12,4) AS rate,
 		count(m.member_id) AS members, coalesce(sum(coalesce(b.balance, m.balance)), 0)::numeric(18,2) AS points
 	FROM loyalty.tier t
 	JOIN loyalty.program p ON p.program_id = t.program_id

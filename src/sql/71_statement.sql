@@ -60,7 +60,7 @@ BEGIN ATOMIC
 		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.occurred_at <= $1 THEN l.points ELSE 0 END,
 		x.points, l.expires_on < $2,
 		CASE WHEN l.expires_on < $2 THEN least(x.points, 0) ELSE x.points END
-	-- the day through which a lot is valid, as things are now, is said here and nowhere else
+	-- the day through which a lot is valid, as things are now
 	FROM (SELECT e.member_id, e.seq, e.kind, e.points, s.header, e.occurred_at,
 				CASE WHEN e.points < 0 THEN 'infinity'
 					ELSE least(coalesce(c.expires_on, e.expires_on), m.lapses_on, p.points_until) END AS expires_on
@@ -103,7 +103,8 @@ DECLARE
 	v_last timestamptz := v_until - interval '1 microsecond';
 BEGIN
 	IF v_since > v_until THEN
-		RAISE EXCEPTION 'since % is after until %', v_since, v_until USING ERRCODE = '22023';
+		RAISE EXCEPTION 'since % is after until %', v_since, v_until
+			USING ERRCODE = '22023', HINT = 'A period begins before it ends; leave either out for all of it.';
 	END IF;
 	RETURN QUERY
 	SELECT c.lot_seq, (c.earned_at AT TIME ZONE v_zone)::date, c.expires_on, o.valid::numeric(18,2),
@@ -165,9 +166,9 @@ DECLARE
 	v_last timestamptz := coalesce(until - interval '1 microsecond', now());
 	v_text text;
 BEGIN
-	SELECT format('Your points in %s%s through %s:', program,
-			CASE WHEN since > '-infinity' THEN ' from ' || to_char(since AT TIME ZONE v_zone, 'YYYY-MM-DD') ELSE '' END,
-			to_char(v_last AT TIME ZONE v_zone, 'YYYY-MM-DD'))
+	SELECT format('Your points in %s%s%s:', program,
+			CASE WHEN isfinite(since) THEN ' from ' || to_char(since AT TIME ZONE v_zone, 'YYYY-MM-DD') ELSE '' END,
+			CASE WHEN isfinite(v_last) THEN ' through ' || to_char(v_last AT TIME ZONE v_zone, 'YYYY-MM-DD') ELSE '' END)
 		|| E'\n' || string_agg(format('%s: %s', v.label, CASE WHEN v.n BETWEEN 2 AND 10 AND v.points > 0 THEN '+' ELSE '' END || trim_scale(v.points)),
 			E'\n' ORDER BY v.n)
 	INTO v_text

@@ -1,5 +1,6 @@
--- Points by the month in which they were earned (their vintage): what became of
--- them, and how many of them are redeemed in the end.
+-- How points are valued and posted, and the months that are closed; points by
+-- the month in which they were earned (their vintage): what became of them, and
+-- how many of them are redeemed in the end.
 
 CREATE TABLE loyalty.revenue_policy (
 	program_id      integer NOT NULL,
@@ -86,16 +87,11 @@ BEGIN
 		RAISE EXCEPTION 'invalid value for standalone_price: %', standalone_price
 			USING ERRCODE = '22023', HINT = 'It must be below 1000000000, with at most six decimals.';
 	END IF;
-	IF expected_redemption IS NOT NULL THEN
-		PERFORM loyalty.check_number('expected_redemption', expected_redemption, false);
-		IF expected_redemption > 1 THEN
-			RAISE EXCEPTION 'invalid value for expected_redemption: %', expected_redemption
-				USING ERRCODE = '22023', HINT = 'It is a part of 1; NULL estimates it from what members did.';
-		END IF;
-	END IF;
+	PERFORM loyalty.check_share('expected_redemption', expected_redemption);
 	FOREACH v_account IN ARRAY ARRAY[revenue_account, contract_liability_account, expense_account] LOOP
 		IF v_account IS NULL OR btrim(v_account) = '' THEN
-			RAISE EXCEPTION 'revenue, contract liability and expense need an account each' USING ERRCODE = '22023';
+			RAISE EXCEPTION 'revenue, contract liability and expense need an account each'
+				USING ERRCODE = '22023', HINT = 'Leave one out for its default.';
 		END IF;
 	END LOOP;
 	IF valid_from IS NULL OR valid_from = 'infinity' OR extract(day FROM valid_from) <> 1 AND valid_from > '-infinity' THEN
@@ -224,7 +220,7 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	WITH lot AS MATERIALIZED (
-		SELECT l.member_id, l.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on, l.earned_at, l.is_expired
+		SELECT l.member_id, l.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on, l.is_expired
 		FROM loyalty.member m
 		JOIN loyalty.lot_at(as_of, v_today) l ON l.member_id = m.member_id
 		WHERE m.program_id = v_program

@@ -17,13 +17,31 @@
 CREATE FUNCTION loyalty.revenue_allocation(sales numeric, points_value numeric,
 	OUT goods numeric(18,2), OUT points numeric(18,2))
 RETURNS record
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT round($1, 2) - x.points, x.points
-	FROM (SELECT CASE WHEN $1 > 0 AND $2 > 0 THEN round($1 * $2 / ($1 + $2), 2) ELSE 0 END AS points) x
+BEGIN
+	IF sales IN ('NaN', 'Infinity', '-Infinity') OR points_value IN ('NaN', 'Infinity', '-Infinity') THEN
+		RAISE EXCEPTION 'cannot divide % between goods and points worth %', sales, points_value
+			USING ERRCODE = '22023', HINT = 'Both are amounts of money.';
+	END IF;
+	points := CASE WHEN sales > 0 AND points_value > 0 THEN round(sales * points_value / (sales + points_value), 2) ELSE 0 END;
+	goods := round(sales, 2) - points;
+END
 $$;
 COMMENT ON FUNCTION loyalty.revenue_allocation(numeric, numeric) IS
 'divides sales between goods and points in proportion of their stand-alone prices, sales and points_value: 100,000 and 9,500 give 91,324 and 8,676';
+
+CREATE FUNCTION loyalty.check_month(day date) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF day IS NULL OR NOT isfinite(day) OR day > '9999-12-31' THEN
+		RAISE EXCEPTION 'invalid value for a month: %', coalesce(day::text, 'NULL')
+			USING ERRCODE = '22023', HINT = 'It is any day of the month, up to 9999-12-31.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.check_month(date) IS 'raises an error unless the day is in a month for which there can be figures';
 
 CREATE FUNCTION loyalty.revenue_state(program_id integer, through date)
 RETURNS TABLE (period date, is_closed boolean, sales numeric, points_issued numeric, points_redeemed numeric, points_expired numeric,
@@ -34,13 +52,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := program_id;
+	v_month date;
 	v_last date;
 	v_end timestamptz;
 BEGIN
-	IF NOT isfinite(through) THEN
-		RAISE EXCEPTION 'invalid value for a month: %', through USING ERRCODE = '22023', HINT = 'It is any day of the month.';
-	END IF;
-	v_last := (through + interval '1 month')::date - 1;
+	PERFORM loyalty.check_month(through);
+	v_month := date_trunc('month', through)::date;
+	v_last := (v_month + interval '1 month')::date - 1;
 	v_end := (SELECT (v_last + 1)::timestamp AT TIME ZONE p.time_zone - interval '1 microsecond'
 		FROM loyalty.program p WHERE p.program_id = v_program);
 	RETURN QUERY
@@ -52,7 +70,7 @@ BEGIN
 	), month AS MATERIALIZED (
 		SELECT g.month::date AS month, r.standalone_price AS price, r.expected_redemption AS expected
 		FROM generate_series((SELECT min(x.month) FROM (SELECT f.month FROM flow f UNION ALL SELECT s.month FROM sold s) x)::timestamp,
-			through::timestamp, interval '1 month') g (month)
+			v_month::timestamp, interval '1 month') g (month)
 		LEFT JOIN LATERAL (SELECT * FROM loyalty.revenue_policy r
 			WHERE r.program_id = v_program AND r.valid_from <= g.month::date
 			ORDER BY r.valid_from DESC LIMIT 1) r ON true
@@ -158,8 +176,7 @@ AS $$
 			s.allocated - s.returned - s.released, s.granted - lag(s.granted, 1, 0::numeric) OVER w,
 			s.used - lag(s.used, 1, 0::numeric) OVER w, s.granted - s.used
 		FROM loyalty.program p
-		CROSS JOIN LATERAL loyalty.revenue_state(p.program_id,
-			date_trunc('month', coalesce($3, (now() AT TIME ZONE p.time_zone)::date))::date) s
+		CROSS JOIN LATERAL loyalty.revenue_state(p.program_id, coalesce($3, (now() AT TIME ZONE p.time_zone)::date)) s
 		WHERE p.program_id = loyalty.program_id($1)
 		WINDOW w AS (ORDER BY s.period)) x
 	WHERE x.period >= coalesce(date_trunc('month', $2)::date, '-infinity')
@@ -219,16 +236,15 @@ AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := loyalty.program_id(program);
-	v_period date := date_trunc('month', period)::date;
+	v_period date;
 	v_at timestamptz := coalesce(at, now());
 	v_count bigint;
 BEGIN
-	IF v_period IS NULL OR NOT isfinite(v_period) THEN
-		RAISE EXCEPTION 'invalid value for period: %', coalesce(period::text, 'NULL')
-			USING ERRCODE = '22023', HINT = 'It is any day of the month.';
-	END IF;
+	PERFORM loyalty.check_month(period);
+	v_period := date_trunc('month', period)::date;
 	IF v_at < (SELECT (v_period + interval '1 month') AT TIME ZONE p.time_zone FROM loyalty.program p WHERE p.program_id = v_program) THEN
-		RAISE EXCEPTION 'period % is not over', to_char(v_period, 'YYYY-MM') USING ERRCODE = 'LY003';
+		RAISE EXCEPTION 'period % is not over', to_char(v_period, 'YYYY-MM')
+			USING ERRCODE = 'LY003', HINT = 'Close it when its last day (programme time) has passed.';
 	END IF;
 	IF NOT EXISTS (SELECT FROM loyalty.revenue_policy r WHERE r.program_id = v_program) THEN
 		RAISE EXCEPTION 'programme "%" has no revenue policy', program USING ERRCODE = 'LY003', HINT = 'Use loyalty.set_revenue_policy().';
@@ -257,7 +273,7 @@ AS $$
 DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program);
-	v_through date := date_trunc('month', coalesce(through, (now() AT TIME ZONE v_zone)::date))::date;
+	v_through date := coalesce(through, (now() AT TIME ZONE v_zone)::date);
 	r record;
 	v_at timestamptz;
 	v_points numeric;

@@ -131,10 +131,11 @@ AS $$
 BEGIN
 	PERFORM loyalty.segment_model(model);
 	IF new_model IS NULL OR btrim(new_model) = '' THEN
-		RAISE EXCEPTION 'a segment model needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a segment model needs a name' USING ERRCODE = '22023', HINT = 'It is what set_rfm() calls it.';
 	END IF;
 	IF EXISTS (SELECT FROM loyalty.segment s WHERE s.model = new_model) THEN
-		RAISE EXCEPTION 'segment model "%" exists already', new_model USING ERRCODE = 'LY002';
+		RAISE EXCEPTION 'segment model "%" exists already', new_model
+			USING ERRCODE = 'LY002', HINT = 'Take another name; loyalty.segment lists the models.';
 	END IF;
 	INSERT INTO loyalty.segment (model, segment, position)
 		SELECT new_model, s.segment, s.position FROM loyalty.segment s WHERE s.model = copy_segment_model.model;
@@ -168,7 +169,7 @@ DECLARE
 	v_cells integer := 0;
 BEGIN
 	IF model IS NULL OR btrim(model) = '' OR segment IS NULL OR btrim(segment) = '' THEN
-		RAISE EXCEPTION 'a segment needs a model and a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a segment needs a model and a name' USING ERRCODE = '22023', HINT = 'Both are texts of your own.';
 	END IF;
 	IF EXISTS (SELECT FROM loyalty.segment s WHERE s.model = set_segment.model AND s.shipped) THEN
 		RAISE EXCEPTION 'segment model "%" comes with the extension and cannot be changed', model

@@ -172,20 +172,18 @@ COMMENT ON COLUMN loyalty.program_cycle.median_days IS 'half of the members has 
 COMMENT ON COLUMN loyalty.program_cycle.p75_days IS 'three quarters of the members have a shorter cycle';
 COMMENT ON COLUMN loyalty.program_cycle.p90_days IS 'nine tenths of the members have a shorter cycle';
 
--- The only place that says what counts as a sale.  A sale does not count once
--- its linked returns have taken back all of it; only returns up to as_of are
--- seen, and none of those that wait, with no member, for a sale.  Not pinned to
--- a search_path, so that it can be inlined: its body is parsed here and now.
-CREATE FUNCTION loyalty.sale_days(program_id integer, as_of date, members bigint[])
-RETURNS TABLE (member_id bigint, day date, sales integer, reversed integer, returns integer, gross numeric, returned numeric)
+-- What counts as a sale; campaign_sales() and refresh_non_members() say the
+-- same of what they read.  A sale does not count once its linked returns have
+-- taken back all of it; only returns up to as_of are seen, and none of those
+-- that wait, with no member, for a sale.  Not pinned to a search_path, so that
+-- it can be inlined: its body is parsed here and now.
+CREATE FUNCTION loyalty.sale_documents(program_id integer, as_of date, members bigint[])
+RETURNS TABLE (member_id bigint, day date, kind integer, gross numeric)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT d.member_id, d.doc_date,
-		pg_catalog.count(*) FILTER (WHERE d.kind = 'sale' AND (r.returned IS NULL OR d.gross <= 0 OR d.gross + r.returned > 0))::integer,
-		pg_catalog.count(*) FILTER (WHERE d.kind = 'sale' AND d.gross > 0 AND d.gross + r.returned <= 0)::integer,
-		pg_catalog.count(*) FILTER (WHERE d.kind = 'return')::integer,
-		coalesce(pg_catalog.sum(d.gross) FILTER (WHERE d.kind = 'sale'), 0),
-		coalesce(-pg_catalog.sum(d.gross) FILTER (WHERE d.kind = 'return'), 0)
+		CASE WHEN d.kind <> 'sale' THEN 3 WHEN r.returned IS NULL OR d.gross <= 0 OR d.gross + r.returned > 0 THEN 1 ELSE 2 END,
+		d.gross
 	FROM loyalty.document d
 	LEFT JOIN (SELECT x.root_source_id, x.root_key, x.member_id, pg_catalog.sum(x.gross) AS returned
 			FROM loyalty.document x
@@ -196,11 +194,31 @@ BEGIN ATOMIC
 			AND d.root_source_id = 0 AND d.kind = 'sale'
 	WHERE d.source_id = ANY (ARRAY(SELECT s.source_id FROM loyalty.source s WHERE s.program_id = $1))
 		AND d.state <> 'withdrawn' AND d.kind <> 'event' AND d.doc_date <= $2 AND d.member_id <> 0
-		AND ($3 IS NULL OR d.member_id = ANY ($3))
-	GROUP BY d.member_id, d.doc_date;
+		AND ($3 IS NULL OR d.member_id = ANY ($3));
+END;
+COMMENT ON FUNCTION loyalty.sale_documents(integer, date, bigint[]) IS
+'documents of members (NULL for all) of a programme dated up to as_of; kind: 1 a sale, 2 a sale that was returned altogether, 3 a return';
+
+CREATE FUNCTION loyalty.sale_days(program_id integer, as_of date, members bigint[])
+RETURNS TABLE (member_id bigint, day date, sales integer, reversed integer, returns integer, gross numeric, returned numeric)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT d.member_id, d.day, (pg_catalog.count(*) FILTER (WHERE d.kind = 1))::integer, (pg_catalog.count(*) FILTER (WHERE d.kind = 2))::integer,
+		(pg_catalog.count(*) FILTER (WHERE d.kind = 3))::integer,
+		coalesce(pg_catalog.sum(d.gross) FILTER (WHERE d.kind <> 3), 0), coalesce(-pg_catalog.sum(d.gross) FILTER (WHERE d.kind = 3), 0)
+	FROM loyalty.sale_documents($1, $2, $3) d
+	GROUP BY d.member_id, d.day;
 END;
 COMMENT ON FUNCTION loyalty.sale_days(integer, date, bigint[]) IS
 'what members (NULL for all) of a programme bought and returned per day, read from the documents dated up to as_of';
+
+CREATE FUNCTION loyalty.fill_days(program_id integer, as_of date,
+	OUT cohort date, OUT day date, OUT sales bigint, OUT reversed bigint, OUT returns bigint, OUT gross numeric, OUT returned numeric,
+	OUT members bigint, OUT new_buyers bigint)
+RETURNS SETOF record
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'loyalty_fill_days';
+COMMENT ON FUNCTION loyalty.fill_days(integer, date) IS
+'internal: writes member_day and member_summary of all members of a programme; returns the rows of program_day (without cohort), and of program_cohort (gross: the net amount)';
 
 -- Members whose documents have changed since the horizon, or are dated beyond
 -- the day the figures end with; NULL: all of them, because nothing is known of
@@ -281,7 +299,7 @@ END;
 COMMENT ON FUNCTION loyalty.cohort_sums(integer, bigint[]) IS 'rows of program_cohort as members (NULL for all) of a programme make them';
 
 CREATE FUNCTION loyalty.refresh_members(program_id integer, as_of date, members bigint[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_hashagg = on SET enable_nestloop = on
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -292,19 +310,25 @@ DECLARE
 	v_cohorts loyalty.program_cohort[];
 	v_count bigint;
 BEGIN
-	-- all of them: sorted once, for the sums as for the index
 	IF v_members IS NULL THEN
 		DELETE FROM loyalty.member_day t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.member_summary t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.program_day t WHERE t.program_id = v_program;
 		DELETE FROM loyalty.program_cohort t WHERE t.program_id = v_program;
-		PERFORM set_config('enable_hashagg', 'off', true), set_config('enable_nestloop', 'off', true);
-		INSERT INTO loyalty.member_day (member_id, day, program_id, sales, reversed, returns, gross, returned)
-		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
-		FROM loyalty.sale_days(v_program, v_as_of, NULL) f
-		ORDER BY f.member_id, f.day;
+		PERFORM set_config('enable_nestloop', 'off', true);
+		WITH filled AS MATERIALIZED (
+			SELECT * FROM loyalty.fill_days(v_program, v_as_of)
+		), days AS (
+			INSERT INTO loyalty.program_day
+			SELECT v_program, f.day, f.sales, f.reversed, f.returns, f.gross, f.returned, f.members, f.new_buyers
+			FROM filled f WHERE f.cohort IS NULL
+		)
+		INSERT INTO loyalty.program_cohort
+		SELECT v_program, f.cohort, f.day, f.members, f.sales, f.gross
+		FROM filled f WHERE f.cohort IS NOT NULL AND (f.members, f.sales, f.gross) <> (0, 0, 0);
 		-- what follows must not be planned for an empty table
-		ANALYZE loyalty.member_day;
+		ANALYZE loyalty.member_day, loyalty.member_summary;
+		v_count := (SELECT count(*) FROM loyalty.member_summary t WHERE t.program_id = v_program);
 	ELSE
 		v_days := (SELECT array_agg(x) FROM loyalty.day_sums(v_program, v_members) x);
 		v_cohorts := (SELECT array_agg(x) FROM loyalty.cohort_sums(v_program, v_members) x);
@@ -314,50 +338,46 @@ BEGIN
 		SELECT f.member_id, f.day, v_program, f.sales, f.reversed, f.returns, f.gross, f.returned
 		FROM loyalty.sale_days(v_program, v_as_of, v_members) f
 		ORDER BY f.member_id, f.day;
-	END IF;
-	INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,
-		purchase_days, first_sale_on, last_sale_on, last_return_on)
-	SELECT d.member_id, v_program, sum(d.sales), sum(d.reversed), sum(d.returns), sum(d.gross), sum(d.returned),
-		count(*) FILTER (WHERE d.sales > 0),
-		min(d.day) FILTER (WHERE d.sales > 0), max(d.day) FILTER (WHERE d.sales > 0),
-		max(d.day) FILTER (WHERE d.returns > 0)
-	FROM loyalty.member_day d
-	WHERE d.program_id = v_program AND (v_members IS NULL OR d.member_id = ANY (v_members))
-	GROUP BY d.member_id;
-	GET DIAGNOSTICS v_count = ROW_COUNT;
-	IF v_members IS NULL THEN
-		ANALYZE loyalty.member_summary;
-		PERFORM set_config('enable_hashagg', 'on', true);
-	END IF;
+		INSERT INTO loyalty.member_summary (member_id, program_id, sales, reversed, returns, gross, returned,
+			purchase_days, first_sale_on, last_sale_on, last_return_on)
+		SELECT d.member_id, v_program, sum(d.sales), sum(d.reversed), sum(d.returns), sum(d.gross), sum(d.returned),
+			count(*) FILTER (WHERE d.sales > 0),
+			min(d.day) FILTER (WHERE d.sales > 0), max(d.day) FILTER (WHERE d.sales > 0),
+			max(d.day) FILTER (WHERE d.returns > 0)
+		FROM loyalty.member_day d
+		WHERE d.program_id = v_program AND d.member_id = ANY (v_members)
+		GROUP BY d.member_id;
+		v_count := cardinality(v_members);
 
-	-- what they are less what they were
-	INSERT INTO loyalty.program_day AS t
-	SELECT v_program, x.day, sum(x.sales), sum(x.reversed), sum(x.returns), sum(x.gross), sum(x.returned),
-		sum(x.active_members), sum(x.new_buyers)
-	FROM (SELECT n.* FROM loyalty.day_sums(v_program, v_members) n
-		UNION ALL
-		SELECT o.program_id, o.day, -o.sales, -o.reversed, -o.returns, -o.gross, -o.returned, -o.active_members, -o.new_buyers
-		FROM unnest(v_days) o) x
-	GROUP BY x.day
-	ON CONFLICT (program_id, day) DO UPDATE
-		SET sales = t.sales + excluded.sales, reversed = t.reversed + excluded.reversed, returns = t.returns + excluded.returns,
-			gross = t.gross + excluded.gross, returned = t.returned + excluded.returned,
-			active_members = t.active_members + excluded.active_members, new_buyers = t.new_buyers + excluded.new_buyers
-		WHERE (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned,
-			excluded.active_members, excluded.new_buyers) <> (0, 0, 0, 0, 0, 0, 0);
-	DELETE FROM loyalty.program_day t
-	WHERE t.program_id = v_program AND t.sales = 0 AND t.reversed = 0 AND t.returns = 0;
-	INSERT INTO loyalty.program_cohort AS t
-	SELECT v_program, x.cohort, x.month, sum(x.members), sum(x.sales), sum(x.net)
-	FROM (SELECT n.* FROM loyalty.cohort_sums(v_program, v_members) n
-		UNION ALL
-		SELECT o.program_id, o.cohort, o.month, -o.members, -o.sales, -o.net FROM unnest(v_cohorts) o) x
-	GROUP BY x.cohort, x.month
-	ON CONFLICT (program_id, cohort, month) DO UPDATE
-		SET members = t.members + excluded.members, sales = t.sales + excluded.sales, net = t.net + excluded.net
-		WHERE (excluded.members, excluded.sales, excluded.net) <> (0, 0, 0);
-	DELETE FROM loyalty.program_cohort t
-	WHERE t.program_id = v_program AND t.sales = 0 AND t.net = 0 AND t.members = 0;
+		-- what they are less what they were
+		INSERT INTO loyalty.program_day AS t
+		SELECT v_program, x.day, sum(x.sales), sum(x.reversed), sum(x.returns), sum(x.gross), sum(x.returned),
+			sum(x.active_members), sum(x.new_buyers)
+		FROM (SELECT n.* FROM loyalty.day_sums(v_program, v_members) n
+			UNION ALL
+			SELECT o.program_id, o.day, -o.sales, -o.reversed, -o.returns, -o.gross, -o.returned, -o.active_members, -o.new_buyers
+			FROM unnest(v_days) o) x
+		GROUP BY x.day
+		ON CONFLICT (program_id, day) DO UPDATE
+			SET sales = t.sales + excluded.sales, reversed = t.reversed + excluded.reversed, returns = t.returns + excluded.returns,
+				gross = t.gross + excluded.gross, returned = t.returned + excluded.returned,
+				active_members = t.active_members + excluded.active_members, new_buyers = t.new_buyers + excluded.new_buyers
+			WHERE (excluded.sales, excluded.reversed, excluded.returns, excluded.gross, excluded.returned,
+				excluded.active_members, excluded.new_buyers) <> (0, 0, 0, 0, 0, 0, 0);
+		DELETE FROM loyalty.program_day t
+		WHERE t.program_id = v_program AND t.sales = 0 AND t.reversed = 0 AND t.returns = 0;
+		INSERT INTO loyalty.program_cohort AS t
+		SELECT v_program, x.cohort, x.month, sum(x.members), sum(x.sales), sum(x.net)
+		FROM (SELECT n.* FROM loyalty.cohort_sums(v_program, v_members) n
+			UNION ALL
+			SELECT o.program_id, o.cohort, o.month, -o.members, -o.sales, -o.net FROM unnest(v_cohorts) o) x
+		GROUP BY x.cohort, x.month
+		ON CONFLICT (program_id, cohort, month) DO UPDATE
+			SET members = t.members + excluded.members, sales = t.sales + excluded.sales, net = t.net + excluded.net
+			WHERE (excluded.members, excluded.sales, excluded.net) <> (0, 0, 0);
+		DELETE FROM loyalty.program_cohort t
+		WHERE t.program_id = v_program AND t.sales = 0 AND t.net = 0 AND t.members = 0;
+	END IF;
 
 	INSERT INTO loyalty.program_cycle AS t
 	SELECT v_program, count(*), round(avg(c.days), 2),
@@ -371,7 +391,7 @@ BEGIN
 		SET members = excluded.members, mean_days = excluded.mean_days, p25_days = excluded.p25_days,
 			median_days = excluded.median_days, p75_days = excluded.p75_days, p90_days = excluded.p90_days
 		WHERE t.* IS DISTINCT FROM excluded.*;
-	RETURN coalesce(cardinality(v_members), v_count);
+	RETURN v_count;
 END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_members(integer, date, bigint[]) IS

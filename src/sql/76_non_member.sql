@@ -75,7 +75,8 @@ BEGIN
 			USING ERRCODE = 'LY001', HINT = 'loyalty.status() lists the sources.';
 	END IF;
 	IF v_source.header = 'loyalty.event'::regclass THEN
-		RAISE EXCEPTION 'source "%" has events, which are always a member''s', source USING ERRCODE = '22023';
+		RAISE EXCEPTION 'source "%" has events, which are always a member''s', source
+			USING ERRCODE = '22023', HINT = 'Name a source of documents; loyalty.status() lists the sources.';
 	END IF;
 	IF reread_days NOT BETWEEN 1 AND 36600 THEN
 		RAISE EXCEPTION 'invalid value for reread_days: %', reread_days USING ERRCODE = '22023',
@@ -141,7 +142,7 @@ BEGIN
 			USING ERRCODE = 'LY003', HINT = 'loyalty.set_non_members() says that they are.';
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	FOR v_source IN
 		SELECT s.source_id, s.program_id, s.name FROM loyalty.non_member_source t JOIN loyalty.source s USING (source_id)
@@ -216,3 +217,28 @@ COMMENT ON COLUMN loyalty.sales_by_membership.net_amount IS 'gross_amount - retu
 COMMENT ON COLUMN loyalty.sales_by_membership.avg_sale_amount IS 'gross_amount / sales';
 COMMENT ON COLUMN loyalty.sales_by_membership.net_amount_per_customer IS 'net_amount / customers; NULL for guests, who cannot be counted';
 COMMENT ON COLUMN loyalty.sales_by_membership.net_share IS 'net_amount / that of all kinds of customers in the month';
+
+CREATE VIEW loyalty.customer_sales WITH (security_invoker = true) AS
+	SELECT p.name AS program, x.member_id, x.is_member, x.first_sale_on, x.last_sale_on,
+		(x.sales + x.reversed)::bigint AS sales, x.reversed::bigint AS reversed_sales, x.returns::bigint AS returns,
+		x.gross::numeric(18,2) AS gross_amount, x.returned::numeric(18,2) AS returned_amount, (x.gross - x.returned)::numeric(18,2) AS net_amount
+	FROM (SELECT s.program_id, s.member_id, true AS is_member, s.first_sale_on, s.last_sale_on, s.sales, s.reversed, s.returns, s.gross, s.returned
+			FROM loyalty.member_summary s
+			UNION ALL
+			SELECT d.program_id, d.member_id, false, min(d.day) FILTER (WHERE d.sales > 0), max(d.day) FILTER (WHERE d.sales > 0),
+				sum(d.sales), sum(d.reversed), sum(d.returns), sum(d.gross), sum(d.returned)
+			FROM loyalty.non_member_day d WHERE d.member_id <> 0
+			GROUP BY d.program_id, d.member_id) x
+	JOIN loyalty.program p ON p.program_id = x.program_id;
+COMMENT ON VIEW loyalty.customer_sales IS 'one row per customer with documents, member or not, where set_non_members() has the latter read; a member who bought before he joined has two rows';
+COMMENT ON COLUMN loyalty.customer_sales.program IS 'programme';
+COMMENT ON COLUMN loyalty.customer_sales.member_id IS 'number of the member, or the number that the customer would have as one';
+COMMENT ON COLUMN loyalty.customer_sales.is_member IS 'whether he was a member when he bought this';
+COMMENT ON COLUMN loyalty.customer_sales.first_sale_on IS 'day of the first sale that was not returned altogether';
+COMMENT ON COLUMN loyalty.customer_sales.last_sale_on IS 'day of the last one';
+COMMENT ON COLUMN loyalty.customer_sales.sales IS 'sales, also those that were returned later';
+COMMENT ON COLUMN loyalty.customer_sales.reversed_sales IS 'those of them that were returned altogether';
+COMMENT ON COLUMN loyalty.customer_sales.returns IS 'returns';
+COMMENT ON COLUMN loyalty.customer_sales.gross_amount IS 'amount of the sales';
+COMMENT ON COLUMN loyalty.customer_sales.returned_amount IS 'amount of the returns, positive';
+COMMENT ON COLUMN loyalty.customer_sales.net_amount IS 'gross_amount - returned_amount';

@@ -238,7 +238,7 @@ BEGIN
 		PERFORM loyalty.program_id(v_name);
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
 	FOR v_program IN
@@ -273,3 +273,41 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.refresh_details(text, date, boolean) IS
 'brings preferences, sums over lines, figures of rules and of customers who are no members up to date as of a day, like refresh_analytics(), which needs less time and can run more often; usual prices are those of the last refresh_products(); returns how many members were read';
+
+-- One programme at a time: its number takes the place of a member's.
+CREATE FUNCTION loyalty.refresh_due(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
+	OUT last bigint, OUT done bigint)
+RETURNS record
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_as_of timestamptz := coalesce(as_of, clock_timestamp());
+	v_after bigint := coalesce(after, 0);
+	v_program record;
+BEGIN
+	PERFORM loyalty.check_step(v_as_of, coalesce(batch, 1000));
+	done := 0;
+	SELECT p.program_id, p.name, d.day, a.as_of < d.day AS is_old, t.as_of < d.day AS is_detail_old INTO v_program
+		FROM loyalty.program p
+		CROSS JOIN LATERAL (SELECT (v_as_of AT TIME ZONE p.time_zone)::date AS day) d
+		LEFT JOIN loyalty.analytics_state a ON a.program_id = p.program_id AND a.horizon > 0
+		LEFT JOIN loyalty.analytics_detail_state t ON t.program_id = p.program_id AND t.horizon > 0
+		WHERE p.program_id > v_after AND (a.as_of < d.day OR t.as_of < d.day)
+		ORDER BY p.program_id LIMIT 1;
+	IF FOUND THEN
+		-- should it fail, the others are refreshed
+		PERFORM loyalty.upkeep_at(v_program.program_id);
+		IF v_program.is_old THEN
+			PERFORM loyalty.refresh_analytics(v_program.name, v_program.day);
+		END IF;
+		IF v_program.is_detail_old THEN
+			PERFORM loyalty.refresh_details(v_program.name, v_program.day);
+		END IF;
+		last := v_program.program_id;
+		done := 1;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.refresh_due(timestamptz, bigint, integer) IS
+'step of upkeep(): refreshes the figures of the next programme after that number, once a day of its time, if refresh_analytics() (or refresh_details()) has ever been called for it; returns the programme (NULL: none left) and how many it was';

@@ -46,7 +46,7 @@ BEGIN
 	END IF;
 	IF NOT isfinite(v_as_of) OR v_days < 1 OR v_min IS NULL OR v_max IS NULL THEN
 		RAISE EXCEPTION 'invalid argument: as_of %, days %, min_baskets %, max_products %', v_as_of, v_days, v_min, v_max
-			USING ERRCODE = '22023';
+			USING ERRCODE = '22023', HINT = 'as_of is a finite day, days at least 1; min_baskets and max_products cannot be NULL.';
 	END IF;
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);
 	FOR v_program IN

@@ -33,7 +33,7 @@ BEGIN
 	PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
 	PERFORM loyalty.segment_model(model);
 	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
 	END IF;
 	FOR v_bounds IN SELECT x.b FROM (VALUES (recency_bounds), (frequency_bounds), (monetary_bounds)) x (b) WHERE x.b IS NOT NULL LOOP
 		IF cardinality(v_bounds) <> 4 OR array_position(v_bounds, NULL) IS NOT NULL
@@ -44,7 +44,8 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF method = 'fixed' AND (recency_bounds IS NULL OR frequency_bounds IS NULL OR monetary_bounds IS NULL) THEN
-		RAISE EXCEPTION 'method fixed needs recency_bounds, frequency_bounds and monetary_bounds' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'method fixed needs recency_bounds, frequency_bounds and monetary_bounds'
+			USING ERRCODE = '22023', HINT = 'Each is four numbers in ascending order.';
 	END IF;
 	INSERT INTO loyalty.rfm_setting AS s
 		VALUES (v_program, method, window_days, model, language, recency_bounds, frequency_bounds, monetary_bounds)
@@ -173,24 +174,45 @@ $$;
 COMMENT ON FUNCTION loyalty.rfm_figures(integer, date, integer, boolean) IS
 'recency, frequency and monetary value of the members of a programme with documents, from the documents or from what is kept';
 
+CREATE FUNCTION loyalty.non_member_figures(program_id integer, as_of date, window_days integer,
+	OUT member_id bigint, OUT last_sale_on date, OUT has_returns boolean, OUT frequency bigint, OUT monetary numeric)
+RETURNS SETOF record
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT d.member_id, max(d.day) FILTER (WHERE d.sales > 0), sum(d.returns) > 0,
+		coalesce(sum(d.sales) FILTER (WHERE $3 IS NULL OR d.day > $2 - $3), 0),
+		coalesce(sum(d.gross - d.returned) FILTER (WHERE $3 IS NULL OR d.day > $2 - $3), 0)
+	FROM loyalty.non_member_day d
+	WHERE d.program_id = $1 AND d.day <= $2 AND d.member_id <> 0
+		AND NOT EXISTS (SELECT FROM loyalty.member m WHERE m.member_id = d.member_id AND m.joined_on <= $2)
+	GROUP BY d.member_id
+$$;
+COMMENT ON FUNCTION loyalty.non_member_figures(integer, date, integer) IS
+'recency, frequency and monetary value of customers who are no members on a day, from what refresh_details() keeps of them; guests are nobody in particular';
+
 -- Scores.  rank: 1 + 5 * (rank - 1) / n in integers, ties share the lower
 -- score; ntile: fifths of equal size, ties broken by the customer's key; cut:
 -- fifths of the range of values; fixed: bounds of the programme's setting.
-CREATE FUNCTION loyalty.rfm_scores(program_id integer, as_of date, window_days integer, method text, stored boolean,
+CREATE FUNCTION loyalty.rfm_scores(program_id integer, as_of date, window_days integer, method text, stored boolean, non_members boolean,
 	OUT member_id bigint, OUT population text, OUT last_sale_on date, OUT frequency bigint, OUT monetary numeric,
-	OUT r smallint, OUT f smallint, OUT m smallint, OUT segment text)
+	OUT r smallint, OUT f smallint, OUT m smallint, OUT segment text, OUT is_member boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 	WITH figure AS (
-		SELECT m.member_id, x.last_sale_on, coalesce(x.frequency, 0) AS frequency, coalesce(x.monetary, 0) AS monetary,
-			CASE WHEN x.frequency > 0 THEN 'scored' WHEN x.last_sale_on IS NOT NULL THEN 'lapsed'
-				WHEN x.has_returns THEN 'returns_only' ELSE 'prospect' END AS population,
-			CASE WHEN $4 = 'ntile' THEN m.customer COLLATE "C" END AS tie,
-			x.last_sale_on - $2 AS recency
-		FROM loyalty.member m
-		LEFT JOIN loyalty.rfm_figures($1, $2, $3, $5) x ON x.member_id = m.member_id
-		WHERE m.program_id = $1 AND (m.joined_on <= $2 OR x.member_id IS NOT NULL)
+		SELECT c.member_id, c.is_member, c.last_sale_on, coalesce(c.frequency, 0) AS frequency, coalesce(c.monetary, 0) AS monetary,
+			CASE WHEN c.frequency > 0 THEN 'scored' WHEN c.last_sale_on IS NOT NULL THEN 'lapsed'
+				WHEN c.has_returns THEN 'returns_only' ELSE 'prospect' END AS population,
+			CASE WHEN $4 = 'ntile' THEN c.customer COLLATE "C" END AS tie,
+			c.last_sale_on - $2 AS recency
+		FROM (SELECT m.member_id, true AS is_member, m.customer, x.last_sale_on, x.has_returns, x.frequency, x.monetary
+				FROM loyalty.member m
+				LEFT JOIN loyalty.rfm_figures($1, $2, $3, $5) x ON x.member_id = m.member_id
+				WHERE m.program_id = $1 AND (m.joined_on <= $2 OR x.member_id IS NOT NULL)
+				UNION ALL
+				-- nobody knows their keys here
+				SELECT n.member_id, false, n.member_id::text, n.last_sale_on, n.has_returns, n.frequency, n.monetary
+				FROM loyalty.non_member_figures($1, $2, $3) n WHERE $6) c
 	), ranked AS (
 		SELECT g.member_id, g.recency, g.frequency, g.monetary, count(*) OVER () AS n,
 			CASE $4 WHEN 'ntile' THEN ntile(5) OVER r ELSE rank() OVER r END AS r,
@@ -216,14 +238,14 @@ AS $$
 		FROM ranked k
 		LEFT JOIN loyalty.rfm_setting t ON t.program_id = $1
 	)
-	SELECT g.member_id, g.population, g.last_sale_on, g.frequency, g.monetary, s.r, s.f, s.m, c.segment
+	SELECT g.member_id, g.population, g.last_sale_on, g.frequency, g.monetary, s.r, s.f, s.m, c.segment, g.is_member
 	FROM figure g
 	LEFT JOIN scored s ON s.member_id = g.member_id
 	LEFT JOIN loyalty.segment_cell c ON c.r = s.r AND c.f = s.f AND c.m = s.m
 		AND c.model = coalesce((SELECT t.model FROM loyalty.rfm_setting t WHERE t.program_id = $1), 'grid')
 $$;
-COMMENT ON FUNCTION loyalty.rfm_scores(integer, date, integer, text, boolean) IS
-'scores of all members of a programme';
+COMMENT ON FUNCTION loyalty.rfm_scores(integer, date, integer, text, boolean, boolean) IS
+'scores of all members of a programme (non_members: among its other customers)';
 
 CREATE FUNCTION loyalty.today(program_id integer) RETURNS date
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -233,9 +255,10 @@ $$;
 COMMENT ON FUNCTION loyalty.today(integer) IS 'the day it is in a programme''s time zone';
 
 CREATE FUNCTION loyalty.rfm(as_of date DEFAULT NULL, window_days integer DEFAULT NULL,
-	method text DEFAULT NULL, program text DEFAULT NULL,
+	method text DEFAULT NULL, program text DEFAULT NULL, non_members boolean DEFAULT false,
 	OUT program_name text, OUT member_id bigint, OUT population text, OUT last_sale_on date, OUT recency_days integer,
-	OUT frequency bigint, OUT monetary numeric(18,2), OUT r smallint, OUT f smallint, OUT m smallint, OUT segment text)
+	OUT frequency bigint, OUT monetary numeric(18,2), OUT r smallint, OUT f smallint, OUT m smallint, OUT segment text,
+	OUT is_member boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
 AS $$
@@ -245,7 +268,7 @@ DECLARE
 	v_as_of date;
 BEGIN
 	IF window_days < 1 THEN
-		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'window_days must be at least 1' USING ERRCODE = '22023', HINT = 'It is a number of days.';
 	END IF;
 	IF method IS NOT NULL THEN
 		PERFORM loyalty.check_choice('method', method, ARRAY['rank', 'cut', 'ntile', 'fixed']);
@@ -254,7 +277,7 @@ BEGIN
 		PERFORM loyalty.program_id(program);
 	END IF;
 	IF NOT isfinite(as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	FOR v_program IN
 		SELECT p.program_id, p.name, s.method, s.window_days, s.recency_bounds
@@ -268,13 +291,13 @@ BEGIN
 				USING ERRCODE = 'LY001', HINT = 'loyalty.set_rfm() sets them.';
 		END IF;
 		RETURN QUERY SELECT v_program.name, s.member_id, s.population, s.last_sale_on, v_as_of - s.last_sale_on,
-				s.frequency, s.monetary::numeric(18,2), s.r, s.f, s.m, s.segment
-			FROM loyalty.rfm_scores(v_program.program_id, v_as_of, coalesce($2, v_program.window_days), v_method, false) s;
+				s.frequency, s.monetary::numeric(18,2), s.r, s.f, s.m, s.segment, s.is_member
+			FROM loyalty.rfm_scores(v_program.program_id, v_as_of, coalesce($2, v_program.window_days), v_method, false, coalesce($5, false)) s;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION loyalty.rfm(date, integer, text, text) IS
-'recency, frequency and monetary value of members as of the end of a day (programme time, default today), over the last window_days (default as set, else all history), scored 1 to 5 by method: rank (ties share the lower score), ntile, cut or fixed; nothing dated later is seen; population says who is scored';
+COMMENT ON FUNCTION loyalty.rfm(date, integer, text, text, boolean) IS
+'recency, frequency and monetary value of members as of the end of a day (programme time, default today), over the last window_days (default as set, else all history), scored 1 to 5 by method: rank (ties share the lower score), ntile, cut or fixed; nothing dated later is seen; population says who is scored.  non_members: customers who are no members on that day are scored among them, under the number they would have, as refresh_details() has read them (see set_non_members()); is_member tells them apart';
 
 CREATE FUNCTION loyalty.take_rfm_snapshot(program text DEFAULT NULL, as_of date DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off
@@ -304,7 +327,7 @@ BEGIN
 		INSERT INTO loyalty.rfm_snapshot_member
 			SELECT s.member_id, v_program.as_of, v_program.program_id, s.population, s.last_sale_on, s.frequency,
 				s.monetary, s.r, s.f, s.m, s.segment
-			FROM loyalty.rfm_scores(v_program.program_id, v_program.as_of, v_program.window_days, v_program.method, false) s
+			FROM loyalty.rfm_scores(v_program.program_id, v_program.as_of, v_program.window_days, v_program.method, false, false) s
 			ORDER BY s.member_id;
 		GET DIAGNOSTICS v_count = ROW_COUNT;
 		UPDATE loyalty.rfm_snapshot t SET members = v_count
@@ -359,7 +382,7 @@ DECLARE
 BEGIN
 	SELECT s.method, s.window_days INTO v_method, v_window FROM loyalty.rfm_setting s WHERE s.program_id = v_program;
 	WITH fresh AS MATERIALIZED (
-		SELECT * FROM loyalty.rfm_scores(v_program, v_as_of, v_window, coalesce(v_method, 'rank'), true)
+		SELECT * FROM loyalty.rfm_scores(v_program, v_as_of, v_window, coalesce(v_method, 'rank'), true, false)
 	), gone AS (
 		DELETE FROM loyalty.member_score t
 		WHERE t.program_id = v_program AND NOT EXISTS (SELECT FROM fresh f WHERE f.member_id = t.member_id)
@@ -400,7 +423,7 @@ BEGIN
 		PERFORM loyalty.program_id(v_name);
 	END IF;
 	IF NOT isfinite(v_as_of) THEN
-		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'as_of must be finite' USING ERRCODE = '22023', HINT = 'It is a day; leave it out for today.';
 	END IF;
 	-- sorting and hashing take what the server allows for its own upkeep
 	PERFORM set_config('work_mem', current_setting('maintenance_work_mem'), true);

@@ -152,14 +152,9 @@ DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_rule text;
 BEGIN
-	PERFORM loyalty.check_number('cost', cost, false);
-	PERFORM loyalty.check_number('contact_cost', contact_cost, false);
-	IF margin IS NOT NULL THEN
-		PERFORM loyalty.check_number('margin', margin, false);
-		IF margin > 1 THEN
-			RAISE EXCEPTION 'invalid value for margin: %', margin USING ERRCODE = '22023', HINT = 'It is a share of sales, at most 1.';
-		END IF;
-	END IF;
+	PERFORM loyalty.check_money('cost', cost, false);
+	PERFORM loyalty.check_money('contact_cost', contact_cost, false, 4);
+	PERFORM loyalty.check_share('margin', margin);
 	FOREACH v_rule IN ARRAY coalesce(rules, '{}') LOOP
 		IF v_rule IS NULL OR NOT EXISTS (SELECT FROM loyalty.rule r WHERE r.program_id = v_program AND r.name = v_rule) THEN
 			RAISE EXCEPTION 'programme "%" has no rule %', program, coalesce('"' || v_rule || '"', 'NULL')
@@ -181,7 +176,7 @@ DECLARE
 	v_id integer;
 BEGIN
 	IF name IS NULL OR btrim(name) = '' THEN
-		RAISE EXCEPTION 'a campaign needs a name' USING ERRCODE = '22023';
+		RAISE EXCEPTION 'a campaign needs a name' USING ERRCODE = '22023', HINT = 'It is what target_campaign() and results call it.';
 	END IF;
 	IF starts_on IS NULL OR ends_on IS NULL OR NOT isfinite(starts_on) OR NOT isfinite(ends_on) OR starts_on > ends_on THEN
 		RAISE EXCEPTION 'starts_on % is not before ends_on %', coalesce(starts_on::text, 'NULL'), coalesce(ends_on::text, 'NULL')
@@ -257,7 +252,8 @@ BEGIN
 	v_day := (v_at AT TIME ZONE (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_campaign.program_id))::date;
 	IF v_day > v_campaign.ends_on THEN
 		RAISE EXCEPTION 'campaign "%" ended on %', campaign, v_campaign.ends_on
-			USING ERRCODE = 'LY003', DETAIL = 'Nobody can be added to it any more.';
+			USING ERRCODE = 'LY003', DETAIL = 'Nobody can be added to it any more.',
+				HINT = 'Create another one.';
 	END IF;
 	IF customers IS NULL AND NOT v_filtered AND everybody IS NOT TRUE THEN
 		RAISE EXCEPTION 'campaign "%" is for nobody in particular', campaign
@@ -267,7 +263,8 @@ BEGIN
 		WHERE c.customer IS NULL OR loyalty.member_id(program, c.customer) IS NULL LIMIT 1;
 	IF FOUND THEN
 		RAISE EXCEPTION 'customer % is no member of programme "%"', coalesce('"' || v_unknown || '"', 'NULL'), program
-			USING ERRCODE = 'LY001', DETAIL = 'Nobody has been added to the campaign.';
+			USING ERRCODE = 'LY001', DETAIL = 'Nobody has been added to the campaign.',
+				HINT = 'Leave him out, or enrol() him.';
 	END IF;
 	-- export_segment() checks what it is asked for
 	IF v_filtered THEN
@@ -426,6 +423,19 @@ END
 $$;
 COMMENT ON FUNCTION loyalty.count_campaigns(integer[]) IS 'makes the sums of campaign_figure anew';
 
+CREATE FUNCTION loyalty.read_campaigns(campaigns integer[], as_of date, members bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM loyalty.campaign_outcome t
+	WHERE t.campaign_id = ANY (campaigns) AND (members IS NULL OR t.member_id = ANY (members));
+	INSERT INTO loyalty.campaign_outcome
+	SELECT * FROM loyalty.campaign_sales(campaigns, as_of, members) s ORDER BY s.member_id, s.campaign_id;
+END
+$$;
+COMMENT ON FUNCTION loyalty.read_campaigns(integer[], date, bigint[]) IS
+'makes rows of campaign_outcome anew, of members (NULL for all) of campaigns';
+
 CREATE FUNCTION loyalty.refresh_campaigns(program_id integer, as_of date, members bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = on
 AS $$
@@ -442,10 +452,7 @@ BEGIN
 	IF v_campaigns = '{}' THEN
 		RETURN;
 	END IF;
-	DELETE FROM loyalty.campaign_outcome t
-	WHERE t.campaign_id = ANY (v_campaigns) AND (v_members IS NULL OR t.member_id = ANY (v_members));
-	INSERT INTO loyalty.campaign_outcome
-	SELECT * FROM loyalty.campaign_sales(v_campaigns, v_as_of, v_members) s ORDER BY s.member_id, s.campaign_id;
+	PERFORM loyalty.read_campaigns(v_campaigns, v_as_of, v_members);
 	PERFORM loyalty.count_campaigns(v_campaigns);
 END
 $$;
@@ -465,10 +472,7 @@ BEGIN
 	SELECT s.as_of INTO v_as_of FROM loyalty.analytics_state s JOIN loyalty.campaign c USING (program_id)
 		WHERE c.campaign_id = v_campaign FOR UPDATE OF s;
 	IF FOUND AND (v_members IS NULL OR v_members <> '{}') THEN
-		DELETE FROM loyalty.campaign_outcome t
-		WHERE t.campaign_id = v_campaign AND (v_members IS NULL OR t.member_id = ANY (v_members));
-		INSERT INTO loyalty.campaign_outcome
-		SELECT * FROM loyalty.campaign_sales(ARRAY[v_campaign], v_as_of, v_members) s ORDER BY s.member_id;
+		PERFORM loyalty.read_campaigns(ARRAY[v_campaign], v_as_of, v_members);
 	END IF;
 	PERFORM loyalty.count_campaigns(ARRAY[v_campaign]);
 END

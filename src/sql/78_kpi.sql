@@ -158,7 +158,8 @@ COMMENT ON COLUMN loyalty.points_expiring.points IS 'points that expire';
 
 CREATE VIEW loyalty.rule_performance WITH (security_invoker = true) AS
 	SELECT p.name AS program, r.name AS rule, r.version, r.is_current, nullif(r.valid_from, '-infinity') AS first_day,
-		nullif(r.valid_to, 'infinity') AS last_day,
+		nullif(least(r.valid_to, CASE WHEN r.is_current THEN (SELECT min(n.valid_from) - 1 FROM loyalty.rule n
+			WHERE n.program_id = r.program_id AND n.name = r.name AND n.is_current AND n.version > r.version) END), 'infinity') AS last_day,
 		coalesce(x.sales, 0) AS sales, coalesce(x.members, 0) AS members,
 		coalesce(x.gross, 0)::numeric(18,2) AS gross_amount, coalesce(x.points, 0)::numeric(18,2) AS points,
 		round(x.points / nullif(x.gross, 0), 6)::numeric(18,6) AS points_per_amount

@@ -34,13 +34,8 @@ BEGIN
 			USING ERRCODE = '22023', HINT = 'Both days are inclusive, and finite.';
 	END IF;
 	v_days := v_until - v_since + 1;
-	PERFORM loyalty.check_number('cost', v_cost, false);
-	IF v_margin IS NOT NULL THEN
-		PERFORM loyalty.check_number('margin', v_margin, false);
-		IF v_margin > 1 THEN
-			RAISE EXCEPTION 'invalid value for margin: %', v_margin USING ERRCODE = '22023', HINT = 'It is a share of sales, at most 1.';
-		END IF;
-	END IF;
+	PERFORM loyalty.check_money('cost', v_cost, false);
+	PERFORM loyalty.check_share('margin', v_margin);
 	IF holdout IS NOT NULL THEN
 		v_campaign := loyalty.campaign_id(v_name, holdout);
 	END IF;

@@ -97,15 +97,17 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	v_now timestamptz := coalesce(as_of, clock_timestamp());
+	v_after bigint := coalesce(after, 0);
+	v_batch integer := coalesce(batch, 1000);
 	v_members bigint[];
 BEGIN
-	PERFORM loyalty.check_range('batch', batch, 1, 1000000);
+	PERFORM loyalty.check_step(v_now, v_batch);
 	done := 0;
 	SELECT array_agg(x.member_id ORDER BY x.member_id), max(x.member_id) INTO v_members, last
 		FROM (SELECT m.member_id FROM loyalty.member m
-			WHERE m.member_id > after AND m.program_id IN (SELECT s.program_id FROM loyalty.message_setting s
+			WHERE m.member_id > v_after AND m.program_id IN (SELECT s.program_id FROM loyalty.message_setting s
 				WHERE s.is_enabled AND s.kind IN ('expiring', 'voucher_ending', 'tier_at_risk', 'inactive'))
-			ORDER BY m.member_id LIMIT batch) x;
+			ORDER BY m.member_id LIMIT v_batch) x;
 	v_members := ARRAY(SELECT DISTINCT w.member_id FROM loyalty.due_warnings(v_members, v_now) w);
 	IF cardinality(v_members) = 0 THEN
 		RETURN;

@@ -11,7 +11,7 @@ BEGIN
 		loyalty.price_sensitivity, loyalty.member_group, loyalty.customer_360, loyalty.program_kpi_daily,
 		loyalty.program_kpi_monthly, loyalty.cohort_retention, loyalty.points_liability, loyalty.points_expiring,
 		loyalty.rule_performance, loyalty.customer_lifetime, loyalty.lifetime_fit, loyalty.date_dim, loyalty.metric_catalog,
-		loyalty.sales_by_membership, loyalty.campaign_result, loyalty.program_roi TO loyalty_bi;
+		loyalty.sales_by_membership, loyalty.customer_sales, loyalty.campaign_result, loyalty.program_roi TO loyalty_bi;
 	GRANT SELECT ON loyalty.analytics_state, loyalty.analytics_detail_state, loyalty.member_day, loyalty.member_summary, loyalty.program_day,
 		loyalty.program_points, loyalty.program_cohort, loyalty.member_score, loyalty.rfm_setting, loyalty.rfm_snapshot,
 		loyalty.rfm_snapshot_member, loyalty.rfm_move, loyalty.program_cycle, loyalty.product_summary, loyalty.product_pair,
@@ -23,13 +23,13 @@ BEGIN
 	GRANT SELECT (member_id, seq, kind, points, occurred_at, recorded_at, expires_on, usable_from) ON loyalty.entry TO loyalty_bi;
 	-- a key that a caller made up may say who
 	GRANT SELECT (member_id, points, value, state, captured, created_at, expires_at, closed_at) ON loyalty.hold TO loyalty_bi;
-	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text), loyalty.check_segments(text),
+	GRANT EXECUTE ON FUNCTION loyalty.rfm(date, integer, text, text, boolean), loyalty.check_segments(text),
 		loyalty.program_roi(text, date, date, text, numeric, numeric), loyalty.campaign_group(text, bigint, numeric) TO loyalty_bi, loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.take_rfm_snapshot(text, date), loyalty.refresh_analytics(text, date, boolean),
 		loyalty.refresh_details(text, date, boolean),
 		loyalty.refresh_products(text, date, integer, integer, integer),
-		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text),
-		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer), loyalty.check_analytics(),
+		loyalty.refresh_lifetime(text, integer, numeric, numeric), loyalty.today(integer), loyalty.program_id(text), loyalty.tier_id(text, text),
+		loyalty.check_choice(text, text, text[]), loyalty.export_segment(text, text, text, text, text, numeric, integer, boolean, integer), loyalty.check_analytics(),
 		loyalty.refresh_non_members(text, date, date), loyalty.campaign_id(text, text),
 		loyalty.create_campaign(text, text, date, date, numeric, text[], numeric, numeric, numeric, text, text, text),
 		loyalty.set_campaign(text, text, text[], numeric, numeric, numeric, text, text),

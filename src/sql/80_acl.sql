@@ -68,7 +68,7 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION loyalty.override_tier(text, text, text, date, text, text, timestamptz),
 		loyalty.end_override(text, text, text, timestamptz), loyalty.review_tiers(timestamptz, bigint, integer),
 		loyalty.record_growth(text, text, numeric, text, text, timestamptz) TO loyalty_manager;
-	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz),
+	GRANT EXECUTE ON FUNCTION loyalty.tier_id_now(bigint, integer, date, timestamptz), loyalty.tier_is_known(date, timestamptz),
 		loyalty.standing(bigint, timestamptz, boolean) TO loyalty_manager, loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.draw_winners(text, text, text, integer, timestamptz, timestamptz),
 		loyalty.issue_voucher(text, text, text, numeric, text, integer, integer, numeric, boolean, text, timestamptz)

@@ -70,6 +70,21 @@ SELECT throws_ok(format('SELECT shop.cond(%L)', c), s, NULL, c) FROM (VALUES
 	('''a''::regclass = 1', '0A000'), ('''<x/>''::xml IS NULL', '0A000'), ('line.qty::money > ''1''', '0A000'),
 	(repeat('NOT ', 150) || 'true', '54001'), ('line.qty' || repeat(' * 2', 33) || ' > 1', '54001'), ('''' || repeat('x', 4000) || ''' = line.product', '54000')) v (c, s);
 
+-- every refusal has a hint
+CREATE FUNCTION shop.hint(condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	v_hint text;
+BEGIN
+	PERFORM shop.cond(condition);
+	RETURN 'none';
+EXCEPTION WHEN others THEN
+	GET STACKED DIAGNOSTICS v_hint = PG_EXCEPTION_HINT;
+	RETURN nullif(v_hint, '');
+END $$;
+SELECT isnt(shop.hint(c), NULL, 'a hint for: ' || c) FROM unnest(ARRAY['line.qty >', $x$line.qty = 'many'$x$, $x$document.date = '2024-02-30'$x$, $x$document.date = 'soon'$x$,
+	'line.product > 1', 'line.qty', 'nope(line.qty)', 'invoice.nope > 1', '(SELECT true)', 'line.qty / 0 > 1 / 0', 'generate_series(1, 2) = 1', 'max(line.qty) > 1',
+	'clock_timestamp() > document.occurred_at', 'invoice.spot IS NULL', 'CASE line.qty WHEN 1 THEN true ELSE 5 END', 'line.qty COLLATE "C" = 1']) c;
+
 -- nobody else's code
 CREATE FUNCTION shop.spy(numeric, integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE EXCEPTION 'spied'; END$$;
 CREATE OPERATOR shop.> (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = shop.spy);
@@ -104,7 +119,7 @@ SELECT is(loyalty.check_condition('cond', NULL), NULL, 'no condition');
 
 -- condition_columns()
 SELECT results_eq('SELECT DISTINCT space FROM loyalty.condition_columns() ORDER BY 1', '{document,event,line,member}'::text[], 'without a source: no invoice');
-SELECT is((SELECT count(*) FROM loyalty.condition_columns()), (11 + 16 + 19 + 10)::bigint, 'every field is listed');
+SELECT is((SELECT count(*) FROM loyalty.condition_columns()), (11 + 16 + 21 + 10)::bigint, 'every field is listed');
 SELECT is_empty('SELECT * FROM loyalty.condition_columns() WHERE meaning IS NULL', 'and has a meaning');
 SELECT is((SELECT c.meaning FROM loyalty.condition_columns('cond') c WHERE space = 'invoice' AND column_name = 'channel'), 'where it was sold', 'a column''s meaning is its comment');
 SELECT is_empty($$SELECT * FROM loyalty.condition_columns('cond') WHERE column_name = 'spot'$$, 'what cannot be used is not listed');

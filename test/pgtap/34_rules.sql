@@ -207,6 +207,29 @@ SELECT is(shop.sell(84, 'v', 'x:100'), 100::numeric, 'seen at once');
 ROLLBACK TO s;
 SELECT is(shop.sell(84, 'v', 'x:100'), 10::numeric, 'and gone with the savepoint');
 
+-- a version that begins later, or began earlier
+SELECT shop.only('base') \gset
+SELECT loyalty.set_rule('ru', 'base', 1, 10) \gset
+SELECT loyalty.set_rule('ru', 'base', 2, 10, valid_from => '2024-06-01', valid_to => '2024-06-30') \gset
+SELECT is(shop.sell(180, 'w', 'x:100', '2024-05-31 18:29+00'), 10::numeric, 'until a later version begins, the one before it holds');
+SELECT is(shop.sell(181, 'w', 'x:100', '2024-05-31 18:30+00'), 20::numeric, 'from its first day, in programme time, it does');
+SELECT is(shop.sell(182, 'w', 'x:100', '2024-06-30 18:30+00'), 0::numeric, 'and after its last day none');
+SELECT loyalty.set_rule('ru', 'base', 3, 10, valid_from => '2024-07-01') \gset
+SELECT is(shop.sell(183, 'w', 'x:100', '2024-07-01'), 30::numeric, 'three of them');
+SELECT is(shop.sell(184, 'w', 'x:100', '2024-06-10') || ' ' || shop.sell(185, 'w', 'x:100', '2024-01-10'), '20 10', 'each for its days, whatever the order of the documents');
+SELECT results_eq($$SELECT last_day FROM loyalty.rule_performance WHERE program = 'ru' AND rule = 'base' AND is_current ORDER BY version$$,
+	$$VALUES ('2024-05-31'::date), ('2024-06-30'), (NULL)$$, 'rule_performance says until when');
+SELECT loyalty.set_rule('ru', 'base', 4, 10, valid_from => '2024-06-15') \gset
+SELECT is(shop.sell(186, 'w', 'x:100', '2024-07-02') || ' ' || shop.sell(187, 'w', 'x:100', '2024-06-14') || ' ' || shop.sell(188, 'w', 'x:100', '2024-05-01'), '40 20 10', 'one that begins earlier takes the place of those that would begin after it');
+SELECT is((SELECT count(*) FROM loyalty.rule WHERE program_id = loyalty.program_id('ru') AND name = 'base' AND is_current), 3::bigint, 'the others are in force still');
+SELECT is((SELECT points FROM loyalty.quote_earn('ru', 'w', 100, at => '2024-05-01', rules => '{"instead": [{"name": "y", "points": 1, "per_amount": 1}]}') q ORDER BY step DESC LIMIT 1), 100.00, 'other rules instead take the place of all');
+SELECT lives_ok($$SELECT loyalty.set_rule('ru', 'g one', 1, 10, exclusive_group => 'g', valid_to => '2024-12-31'), loyalty.set_rule('ru', 'g one', 1, 10, exclusive_group => 'g', priority => 1, valid_from => '2024-06-01'),
+	loyalty.set_rule('ru', 'g two', 1, 10, exclusive_group => 'g', valid_from => '2024-06-01')$$, 'windows of an exclusive group end where the next version begins');
+SELECT throws_ok($$SELECT loyalty.set_rule('ru', 'g three', 1, 10, exclusive_group => 'g', valid_from => '2024-05-01', valid_to => '2024-05-31')$$, 'LY002', NULL, 'and overlap before');
+SELECT loyalty.end_rule('ru', r) FROM unnest('{base,g one,g two}'::text[]) r \g /dev/null
+SELECT is(shop.sell(189, 'w', 'x:100', '2024-05-01'), 0::numeric, 'end_rule() ends all versions');
+SELECT loyalty.set_rule('ru', 'base', 1, 10) \gset
+
 -- a category tree
 SELECT loyalty.set_rule('ru', 'food', 100, kind => 'bonus', condition => '''food'' = ANY (line.categories)') \gset
 SELECT loyalty.set_category('ru', 'fruit', 'food') \gset

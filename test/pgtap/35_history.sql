@@ -147,6 +147,31 @@ SELECT shop.rule('member.joined_on = ''2024-01-31'' AND member.days_since_joined
 SELECT loyalty.enrol('hi', 'j', '2024-01-31') \gset
 INSERT INTO shop.invoice (id, customer, at, total) VALUES (1, 'j', '2024-02-29 12:00+00', 1);
 SELECT is(shop.booked('join', '1'), 50::numeric, 'an anniversary can be found from joined_on');
+SELECT loyalty.set_rule('hi', 'bonus', 50, kind => 'bonus', condition => 'member.days_to_anniversary BETWEEN -1 AND 1') \gset
+INSERT INTO shop.invoice (id, customer, at, total) SELECT 20 + n, 'j', d, 1 FROM unnest('{2024-02-01 12:00+00,2024-07-31 12:00+00,2025-01-29 12:00+00,2025-01-30 12:00+00,2025-01-31 12:00+00,2025-02-01 12:00+00,2025-02-02 12:00+00,2026-01-31 12:00+00}'::timestamptz[]) WITH ORDINALITY u (d, n);
+SELECT is((SELECT string_agg(trim_scale(d.points)::text, ' ' ORDER BY d.doc_key) FROM shop.document d WHERE d.member_id = loyalty.member_id('hi', 'j') AND d.doc_key <> '1'), '0 0 0 50 50 50 0 50', 'the window of an anniversary, which the day of joining is not');
+SELECT loyalty.enrol('hi', 'leap', '2024-02-29') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (29, 'leap', '2025-02-27 12:00+00', 1), (30, 'leap', '2025-03-02 12:00+00', 1);
+SELECT is(shop.booked('join', '29') || ' ' || shop.booked('join', '30'), '50 0', 'who joined on 29 February has it on the 28th');
+
+-- a new version is for new sales; those of before are asked by the one of their time
+SELECT shop.rule('member.purchase_count = 0') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (4, 'l', '2024-01-01', 100), (5, 'l', '2024-01-02', 100);
+SELECT loyalty.set_rule('hi', 'bonus', 70, kind => 'bonus', condition => 'member.purchase_count = 0 AND document.amount > 0') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (6, 'l', '2024-01-03', 100);
+SELECT is(shop.row_of('l', 'join'), '51 1 1', 'the first, as it was when it was written');
+UPDATE shop.invoice SET cancelled = true WHERE id = 4;
+SELECT is(shop.row_of('l', 'join'), '51 1', 'the second becomes the first, by the version that it was written under');
+UPDATE shop.invoice SET cancelled = true WHERE id = 5;
+SELECT is(shop.row_of('l', 'join'), '71', 'and the third by its own');
+UPDATE shop.invoice SET cancelled = false WHERE id IN (4, 5);
+SELECT is(shop.row_of('l', 'join'), '51 1 1', 'and back');
+-- one that does not ask takes its place
+SELECT loyalty.set_rule('hi', 'bonus', 9, kind => 'bonus') \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (7, 'l', '2024-01-04', 100);
+UPDATE shop.invoice SET cancelled = true WHERE id = 4;
+SELECT is(shop.row_of('l', 'join'), '51 1 10', 'a version that does not ask for purchases changes nothing of before');
+UPDATE shop.invoice SET cancelled = false WHERE id = 4;
 
 -- a version that comes later is not asked about sales of before
 SELECT shop.rule('member.purchase_count = 0') \gset

@@ -70,12 +70,12 @@ SELECT is(shop.booked('ca', '72'), 0::numeric, 'what is left of the capped one s
 INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (73, 'ret', '2024-03-04', -3, 71);
 SELECT is(shop.booked('ca', '73'), -1::numeric, 'no longer');
 INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (74, 'ret', '2024-03-05', -4, 70);
-SELECT is(shop.row_of('ret'), '8 2', 'a part of the first returned leaves its share of the cap with it');
+SELECT is(shop.row_of('ret'), '8 6', 'a part of the first returned leaves room for the second');
 INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (75, 'ret', '2024-03-06', -4, 70);
 SELECT is(shop.row_of('ret'), '8 8', 'all of it, and the second has it');
 SELECT is(loyalty.balance('ca', 'ret'), 1.00, 'of which 1 is left');
 DELETE FROM shop.invoice WHERE id = 75;
-SELECT is(shop.row_of('ret'), '8 2', 'and back');
+SELECT is(shop.row_of('ret'), '8 6', 'and back');
 
 -- every kind, factors before caps
 SELECT loyalty.set_rule('ca', 'base', 1, 10, cap_document => 12) \gset
@@ -166,6 +166,58 @@ SELECT is(shop.sell(112, 'camp', '2024-09-01', 100), 10::numeric, 'a budget for 
 SELECT is(shop.sell(113, 'camp', '2024-09-01', 100), 5::numeric, 'ends the campaign');
 SELECT loyalty.end_rule('ca', 'campaign') \gset
 
+-- a budget is used by what is left of sales
+SELECT loyalty.set_rule('ca', 'launch', 40, kind => 'bonus', budget => 100, condition => 'document.amount >= 100') \gset
+SELECT loyalty.set_rule('ca', 'each', 1, 1, condition => 'document.channel = ''each''', budget => 100) \gset
+SELECT shop.sell(200 + i, 'f' || i, '2024-10-01', 100) FROM generate_series(1, 3) i \g /dev/null
+SELECT is(shop.used('launch'), 100::numeric, 'three sales use it up');
+INSERT INTO shop.invoice (id, customer, total, return_of) VALUES (210, 'f1', -100, 201);
+SELECT is(shop.used('launch'), 60::numeric, 'a sale that is returned altogether frees its share');
+INSERT INTO shop.invoice (id, customer, total, return_of) VALUES (211, 'f2', -1, 202);
+SELECT is(shop.used('launch'), 20::numeric, 'and so does one of which too little is left for the rule');
+SELECT is(shop.booked('ca', '201') || ' ' || shop.booked('ca', '210'), '50 -50', 'what was booked for them stays');
+UPDATE shop.invoice SET cancelled = true WHERE id = 211;
+SELECT is(shop.used('launch'), 60::numeric, 'a return that is undone takes it again');
+SELECT is(shop.booked('ca', '202') || ' ' || shop.booked('ca', '211'), '50 0', 'all of it, since it is there');
+SELECT is(shop.sell(204, 'f4', '2024-10-01', 100), 50::numeric, 'what was freed is for the next');
+SELECT is(shop.used('launch'), 100::numeric, 'and used');
+DELETE FROM shop.invoice WHERE id = 210;
+SELECT is(shop.booked('ca', '201'), 10::numeric, 'who comes back finds nothing then');
+SELECT is(shop.used('launch'), 100::numeric, 'never more than there is');
+SELECT is(loyalty.balance('ca', 'f1'), 10.00, 'in his balance, too');
+-- before the sale is known, in one statement, and evaluated again: the same
+INSERT INTO shop.invoice (id, customer, total, channel, return_of) VALUES (220, 'e1', 150, 'each', NULL), (221, 'e1', -120, 'each', 220);
+SELECT is(shop.used('each'), 0::numeric + (SELECT sum(points) - 3 FROM shop.document WHERE doc_key IN ('220', '221')), 'a sale and its return in one statement use what is left');
+SELECT is(shop.used('each'), 30::numeric, 'of the hundred that it could have');
+SELECT is(loyalty.reevaluate('ca', '220', '221'), 0.00, 'evaluated again: nothing moves');
+INSERT INTO shop.invoice (id, customer, total, channel) VALUES (222, 'e2', 90, 'each');
+SELECT is(shop.used('each'), 100::numeric, 'the next has the rest');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'budgets are what is given for what is left');
+SELECT loyalty.end_rule('ca', r) FROM unnest('{launch,each}'::text[]) r \g /dev/null
+
+-- the example of the reference: a bonus that is taken back leaves its place under the cap
+SELECT loyalty.set_rule('ca', 'big one', 50, kind => 'bonus', condition => 'document.amount >= 1000', cap_month => 100) \gset
+SELECT shop.sell(230 + i, 'big', '2024-11-01'::timestamptz + i * interval '1 day', 1000) FROM generate_series(1, 3) i \g /dev/null
+SELECT is(shop.row_of('big'), '150 150 100', 'two of three have it');
+INSERT INTO shop.invoice (id, customer, at, total, return_of) VALUES (234, 'big', '2024-11-05', -1, 231);
+SELECT is(shop.row_of('big'), '150 150 150', 'the first is no big one any more: the third has it');
+DELETE FROM shop.invoice WHERE id = 234;
+SELECT is(shop.row_of('big'), '150 150 100', 'and back');
+SELECT loyalty.end_rule('ca', 'big one') \gset
+
+-- a cap on everything is on events, too, but for one with a condition
+SELECT loyalty.set_rule('ca', 'month', kind => 'cap', cap_month => 30) \gset
+SELECT loyalty.set_rule('ca', 'visit', 12, kind => 'bonus', event => 'visit') \gset
+SELECT is(shop.sell(96, 'ev', '2024-05-01', 100), 10::numeric, 'ten of thirty');
+SELECT is((SELECT string_agg(trim_scale((SELECT e.points FROM loyalty.record_event('ca', 'ev', 'visit', n::text, ('2024-05-0' || n || ' 12:00+00')::timestamptz) e))::text, ' ' ORDER BY n) FROM generate_series(2, 4) n), '12 8 0', 'events have what is left of them');
+SELECT is(shop.sell(97, 'ev', '2024-05-20', 100), 0::numeric, 'and nothing is left for documents');
+SELECT is((SELECT e.points FROM loyalty.revoke_event('ca', 'ev', 'visit:2') e), 0.00, 'an event is revoked');
+SELECT is((SELECT string_agg(trim_scale(e.points)::text, ' ' ORDER BY e.occurred_at) FROM loyalty.events('ca', 'ev') e), '0 12 8', 'its place is the others');
+SELECT matches((SELECT string_agg(calculation, '; ') FROM loyalty.explain_event('ca', 'ev', 'visit:4')), 'no more than 8 left by its caps', 'explained');
+SELECT loyalty.set_rule('ca', 'month', kind => 'cap', cap_month => 30, condition => 'document.amount > 0') \gset
+SELECT is((SELECT e.points FROM loyalty.record_event('ca', 'ev', 'visit', '5', '2024-05-05 12:00+00') e), 12.00, 'not so one for documents');
+SELECT loyalty.end_rule('ca', r) FROM unnest('{month,visit}'::text[]) r \g /dev/null
+
 -- rounding line by line, and carried: caps hold all the same
 SELECT loyalty.create_program('li', 'UTC', rounding_scope => 'line') \gset
 SELECT loyalty.set_rule('li', 'base', 1, 3, cap_month => 10) \gset
@@ -175,10 +227,41 @@ SELECT loyalty.detach('ca') \gset
 DELETE FROM shop.invoice;
 SELECT shop.attach('li', 'li', evaluate => 'statement'), shop.attach('cy', 'cy', evaluate => 'statement') \gset
 INSERT INTO shop.invoice (id, customer, at, total) SELECT i, 'm', '2024-03-01'::timestamptz + i * interval '1 day', 10 FROM generate_series(1, 5) i;
-SELECT is(loyalty.balance('li', 'm'), 9.00, 'by line: 3 and a third, three times, each rounded down');
+SELECT is(loyalty.balance('li', 'm'), 10.00, 'by line: 3 and a third, three times, each rounded down, and what is left');
 SELECT is(loyalty.balance('cy', 'm'), 10.00, 'carried: nothing is lost of the cap');
 DELETE FROM shop.invoice WHERE id = 1;
 SELECT is(loyalty.balance('cy', 'm'), 10.00, 'and the others fill it');
+
+-- caps are on points as they are booked, however they are rounded
+DELETE FROM shop.invoice;
+SELECT loyalty.detach(s) FROM unnest('{li,cy}'::text[]) s \g /dev/null
+CREATE FUNCTION shop.capped(rounding text, unit numeric, scope text, cap numeric, OUT total numeric, OUT used numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	name text := format('%s %s %s %s', rounding, unit, scope, cap);
+	id integer;
+BEGIN
+	id := loyalty.create_program(name, 'UTC', point_unit => unit, rounding => capped.rounding, rounding_scope => scope);
+	PERFORM loyalty.set_rule(name, 'a', 1, 3, cap_month => cap), loyalty.set_rule(name, 'b', 0.5, kind => 'bonus', budget => cap, multiplied => false);
+	PERFORM shop.attach(name, name, evaluate => 'statement');
+	INSERT INTO shop.invoice (id, customer, at, total) SELECT i, 'm', '2024-03-01'::timestamptz + i * interval '1 hour', 10 FROM generate_series(1, 40) i;
+	PERFORM loyalty.detach(name);
+	DELETE FROM shop.invoice;
+	total := loyalty.balance(name, 'm');
+	SELECT b.used INTO used FROM loyalty.budget b WHERE b.program_id = id;
+END
+$$;
+SELECT is(c.total <= 2 * cap AND c.used <= cap AND c.total >= cap, true, format('%s, unit %s, by %s: a cap and a budget of %s give %s', rounding, unit, scope, cap, c.total))
+	FROM unnest('{down,up,half_up,half_even}'::text[]) rounding, unnest('{1,0.1,0.01}'::numeric[]) unit, unnest('{document,line}'::text[]) scope, unnest('{10,7.5}'::numeric[]) cap,
+		shop.capped(rounding, unit, scope, cap) c WHERE unit <= 1 AND cap % unit = 0;
+SELECT loyalty.create_program('up', 'UTC', rounding => 'up') \gset
+SELECT loyalty.set_rule('up', 'a', 1, 3, cap_month => 10) \gset
+SELECT shop.attach('up', 'up', evaluate => 'statement') \gset
+INSERT INTO shop.invoice (id, customer, at, total) SELECT i, 'm', '2024-03-01'::timestamptz + i * interval '1 day', 10 FROM generate_series(1, 5) i;
+SELECT is((SELECT string_agg(trim_scale(d.points)::text, ' ' ORDER BY d.doc_key) FROM shop.document d WHERE d.member_id = loyalty.member_id('up', 'm')), '4 4 2 0 0', 'rounded up: ten, not thirteen');
+SELECT loyalty.set_rule('up', 'a', 1, 3, cap_document => 3.5) \gset
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (6, 'n', '2024-03-01', 10);
+SELECT is(shop.booked('up', '6'), 3::numeric, 'a cap of three and a half whole points is one of three');
+SELECT loyalty.detach('up') \gset
 
 SELECT * FROM shop.clean();
 SELECT * FROM finish();

@@ -50,9 +50,18 @@ SELECT is((SELECT sum(difference) FROM loyalty.replay('wi', '2024-01-01', '2024-
 SELECT results_eq($$SELECT documents, members, changed_documents, changed_members, points_booked::numeric, points_due::numeric, points_difference::numeric
 		FROM loyalty.replay_summary('wi', '2024-01-01', '2024-01-31', '{"instead": [{"name": "flat", "points": 1, "per_amount": 1}]}')$$,
 	$$VALUES (2::bigint, 1::bigint, 2::bigint, 1::bigint, 180::numeric, 300::numeric, 120::numeric)$$, 'what it would have cost');
+-- events are replayed as documents are
+SELECT loyalty.set_rule('wi', 'review', 20, kind => 'bonus', event => 'review', limit_count => 1, limit_period => 'month') \gset
+SELECT loyalty.record_event('wi', 'ann', 'review', n::text, ('2024-03-0' || n || ' 12:00+00')::timestamptz) FROM generate_series(1, 3) n \g /dev/null
+SELECT is((SELECT string_agg(split_part(doc_key, ':', 3) || ' ' || trim_scale(due), ', ' ORDER BY doc_key) FROM loyalty.replay('wi', '2024-03-01', '2024-03-31',
+		'[{"name": "review", "kind": "bonus", "points": 30, "event": "review", "limit_count": 2, "limit_period": "month", "expires": "never"}]')), '1 30, 2 30', 'another limit, and other points');
+SELECT is((SELECT points_difference FROM loyalty.replay_summary('wi', '2024-03-01', '2024-03-31', '[{"name": "review", "end": true}]')), -20.00, 'without the rule');
+SELECT is_empty($$SELECT * FROM loyalty.replay('wi', '2024-03-01', '2024-03-31')$$, 'and nothing was changed');
+SELECT throws_ok($$SELECT * FROM loyalty.replay('wi', '2024-01-01', '2024-01-31', '[{"name": "x", "points": 1, "per_amount": 1, "event": "visit"}]')$$, '22023', NULL, 'an event has no amount there either');
+
 SELECT throws_ok($$SELECT * FROM loyalty.replay('wi', NULL, '2024-01-31')$$, '22004', NULL, 'days cannot be NULL');
 SELECT throws_ok($$SELECT * FROM loyalty.replay('nowhere', '2024-01-01', '2024-01-31')$$, 'LY001', NULL, 'a programme must exist');
-SELECT is(loyalty.balance('wi', 'ann') + loyalty.balance('wi', 'bob'), 285.00, 'nothing was booked');
+SELECT is(loyalty.balance('wi', 'ann') + loyalty.balance('wi', 'bob'), 285.00 + 20, 'nothing was booked');
 SELECT shop.clean();
 
 SELECT * FROM finish();

@@ -141,10 +141,37 @@ SELECT is((SELECT points FROM loyalty.quote_earn('row', NULL, source => 'row', i
 	loyalty.balance('row', 'ann'), 'what is quoted is what is booked');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row', invoice => '{"state": "draft"}')$$, '22023', NULL, 'a draft does not count');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row')$$, '22023', NULL, 'a source without a row');
+-- without a row, rules that need one are left out, and named
+SELECT loyalty.set_rule('row', 'of the row', 7, kind => 'bonus', condition => 'invoice.note IS NULL'), loyalty.set_rule('row', 'of the source', 8, kind => 'bonus', source => 'row'),
+	loyalty.set_rule('row', 'later', 9, kind => 'bonus', condition => 'invoice.note IS NULL', valid_from => '2099-01-01') \g /dev/null
+SELECT results_eq($$SELECT rule, calculation, points FROM loyalty.quote_earn('row', 'ann', 100, at => '2024-02-10') WHERE calculation LIKE 'left out%' AND rule <> 'app'$$,
+	$$VALUES ('of the row', 'left out: it looks at the invoice (pass source and invoice)', 0::numeric), ('of the source', 'left out: it is for source "row" (pass source and invoice)', 0)$$, 'rules that are left out');
+SELECT is_empty($$SELECT * FROM loyalty.quote_earn('row', NULL, source => 'row', invoice => (SELECT to_jsonb(i) FROM shop.invoice i WHERE id = 900)) WHERE calculation LIKE 'left out%'$$, 'none with a row');
+SELECT loyalty.end_rule('row', r) FROM unnest('{of the row,of the source,later}'::text[]) r \g /dev/null
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'none', invoice => '{}')$$, 'LY001', NULL, 'a source that is not there');
 SELECT shop.attach('row two', 'q doc') \gset
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', 100, source => 'row two', invoice => '{}')$$, 'LY001', NULL, 'or another programme''s');
 SELECT throws_ok($$SELECT * FROM loyalty.quote_earn('row', 'ann', source => 'row', invoice => '{"state": "posted", "at": "2024-02-10", "total": -1, "currency": "EUR"}')$$, '22023', NULL, 'a basket below 0');
+
+-- what the basket itself earns can make the tier it earns at
+SELECT loyalty.create_program('by points', 'UTC') \gset
+SELECT loyalty.set_rule('by points', 'base', 1, 1) \gset
+SELECT loyalty.set_tier('by points', 'plain', 0) \gset
+SELECT loyalty.set_tier('by points', 'gold', 100, 3) \gset
+SELECT loyalty.set_tier_policy('by points', 'points') \gset
+SELECT shop.attach('by points', 'by points', paid_by_points => 'r.points_paid') \gset
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (910, 'pia', 60, '2024-02-10');
+SELECT loyalty.settle() \gset
+CREATE TEMP TABLE quoted AS SELECT (SELECT points FROM loyalty.quote_earn('by points', 'pia', 50, at => '2024-02-11') ORDER BY step DESC LIMIT 1) AS points,
+	loyalty.balance('by points', 'pia') AS before;
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (911, 'pia', 50, '2024-02-11');
+SELECT loyalty.settle() \gset
+SELECT is(q.points, loyalty.balance('by points', 'pia') - q.before, 'a basket that crosses a threshold of points is quoted as it is booked') FROM quoted q;
+SELECT is(shop.tier('by points', 'pia'), 'gold', 'and it does cross it');
+-- paid_by_points that is said, though it is 0, goes before what the row says
+SELECT is((SELECT points FROM loyalty.quote_earn('row', NULL, source => 'row', paid_by_points => p,
+	invoice => '{"state": "posted", "at": "2024-02-10", "total": 50, "currency": "EUR", "customer": "ann", "points_paid": 10}') ORDER BY step DESC LIMIT 1), w, format('paid by points: %s', coalesce(p::text, 'the row''s')))
+	FROM (VALUES (NULL::numeric, 40.00), (0, 50.00), (20, 30.00)) v (p, w);
 
 SELECT * FROM finish();
 ROLLBACK;

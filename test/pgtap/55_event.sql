@@ -39,6 +39,23 @@ SELECT results_eq($$SELECT * FROM shop.event('bob', 'probe', 'r', '2024-03-11 00
 SELECT is(shop.entries('ev', 'bob'), 'event 1', 'its entry is one of kind event');
 SELECT is((SELECT kind || ' ' || gross || ' ' || qualifying FROM shop.document WHERE points > 0), 'event 0 0', 'its document has no amount and qualifies for nothing');
 
+-- birthdays come from where set_birthday() says they are; what an event brings no row for is refused
+SELECT throws_ok($$SELECT shop.rule('cake', 'cake', 5, 'member.days_to_birthday = 0')$$, '0A000', 'rules on events do not know the birthdays of members of programme "ev"', 'nobody has said where birthdays are');
+SELECT throws_ok($$SELECT shop.rule('cake', 'cake', 5, 'member.attributes IS NULL')$$, '0A000', 'column member.attributes is known only while a document is read', 'attributes come with documents');
+CREATE TABLE shop.person (id text PRIMARY KEY, born date);
+INSERT INTO shop.person VALUES ('bo', '1990-03-11'), ('bobby', '1990-03-12'), ('unborn', NULL);
+SELECT loyalty.set_birthday('ev', 'shop.person', 'r.id', 'r.born') \gset
+SELECT shop.rule('cake', 'cake', 5, 'member.days_to_birthday = 0'), shop.rule('spring', 'cake', 100, 'date_part(''month'', member.birthday) = 3') \g /dev/null
+SELECT is((SELECT string_agg(c || ' ' || (SELECT e.points FROM shop.event(c, 'cake', 'x', '2024-03-11 00:30') e), ', ' ORDER BY n) FROM unnest('{bo,bobby,unborn,nemo}'::text[]) WITH ORDINALITY u (c, n)),
+	'bo 105, bobby 100, unborn 0, nemo 0', 'rules on events see birthdays');
+SELECT loyalty.create_program('two', 'UTC') \gset
+CREATE TABLE shop.people (country text, no integer, born date);
+INSERT INTO shop.people VALUES ('de', 7, '1990-03-11'), ('at', 7, '1990-03-12');
+SELECT loyalty.set_birthday('two', 'shop.people', '(r.country, r.no)', 'r.born') \gset
+SELECT loyalty.set_rule('two', 'cake', 5, kind => 'bonus', event => 'cake', condition => 'member.days_to_birthday = 0') \gset
+SELECT is((SELECT string_agg(c || ' ' || (SELECT trim_scale(e.points) FROM loyalty.record_event('two', c, 'cake', 'x', '2024-03-11 12:00+00') e), ' ' ORDER BY c) FROM unnest('{"(at,7)","(de,7)"}'::text[]) c),
+	'(at,7) 0 (de,7) 5', 'of customers whose key has two columns, too');
+
 -- idempotency
 SELECT throws_ok(format('SELECT shop.event(%s)', args), 'LY012', NULL, 'the key again, with ' || what) FROM (VALUES
 	('another kind', $$'bob', 'survey', 'r', '2024-03-11 00:30', '{"a": "b"}', 'z2'$$),

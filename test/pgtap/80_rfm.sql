@@ -205,6 +205,30 @@ SELECT loyalty.drop_segment_model('mine') \gset
 SELECT throws_ok($$SELECT loyalty.drop_segment_model('mine')$$, 'LY001', NULL, 'one that is not used goes');
 SELECT is((SELECT count(*) FROM loyalty.segment_cell WHERE model = 'mine'), 0::bigint, 'with its cells');
 
+-- all members at once (in C) and some of them at a time (in SQL) give the same figures, also over many thousands of documents
+TRUNCATE shop.invoice;
+SELECT loyalty.create_program('many', 'Europe/Berlin') \gset
+SELECT shop.attach('many', 'many') \gset
+INSERT INTO shop.invoice (id, customer, at, total) SELECT i, 'c' || i * i % 331, '2022-12-01 12:00+00'::timestamptz + i * 47 % 500 * interval '1 day', (i % 97)::numeric / 8 - 1
+	FROM generate_series(1, 10000) i;
+INSERT INTO shop.invoice (id, customer, at, total, return_of) SELECT 20000 + i, s.customer, s.at + i % 40 * interval '1 day', CASE i % 3 WHEN 0 THEN -s.total ELSE -s.total / 3 END,
+		CASE WHEN i % 5 > 0 THEN s.id END
+	FROM generate_series(1, 1500) i JOIN shop.invoice s ON s.id = i * 6 WHERE s.total > 0;
+-- who has returned only, or first, or bought for nothing
+INSERT INTO shop.invoice (id, customer, at, total) VALUES (30001, 'r', '2023-01-05', -10), (30002, 's', '2023-01-05', -10), (30003, 's', '2023-03-05', 10), (30004, 'z', '2023-02-01', 0);
+SELECT loyalty.settle() \gset
+SELECT loyalty.refresh_analytics('many', '2024-06-30') \gset
+CREATE TABLE shop.at_once AS SELECT 'day' AS what, d::text AS row FROM loyalty.member_day d WHERE d.program_id = loyalty.program_id('many')
+	UNION ALL SELECT 'member', d::text FROM loyalty.member_summary d WHERE d.program_id = loyalty.program_id('many');
+SELECT cmp_ok((SELECT count(*) FROM shop.at_once WHERE what = 'day'), '>', 8500::bigint, 'more days than are written at a time');
+SELECT is((SELECT sum(d.gross - d.returned) FROM loyalty.program_day d WHERE d.program_id = loyalty.program_id('many')), (SELECT sum(total) FROM shop.invoice), 'their sum');
+SELECT is_empty($$SELECT * FROM loyalty.check_analytics()$$, 'all sums are those of the documents');
+-- these functions read again whom they are told
+SELECT loyalty.refresh_members(loyalty.program_id('many'), '2024-06-30', (SELECT array_agg(m.member_id) FROM shop.member m WHERE m.program_id = loyalty.program_id('many') AND m.member_id % 2 = 0)) \gset
+SELECT loyalty.refresh_members(loyalty.program_id('many'), '2024-06-30', (SELECT array_agg(m.member_id) FROM shop.member m WHERE m.program_id = loyalty.program_id('many') AND m.member_id % 2 = 1)) \gset
+SELECT set_eq($$SELECT what, "row" FROM shop.at_once$$, $$SELECT 'day', d::text FROM loyalty.member_day d WHERE d.program_id = loyalty.program_id('many')
+	UNION ALL SELECT 'member', d::text FROM loyalty.member_summary d WHERE d.program_id = loyalty.program_id('many')$$, 'members one half after the other: the same rows');
+
 SELECT is_empty('SELECT * FROM loyalty.check_analytics()', 'check_analytics() finds nothing');
 SELECT shop.clean();
 SELECT * FROM finish();

@@ -64,7 +64,8 @@ SELECT loyalty.refresh_analytics('tab') \gset
 -- both bought on one day: R 1; ann bought once, bob twice: F 1 and 3 of n = 2
 SELECT is(pg_temp.segments('ann'), 'segment', 'ann hibernates');
 SELECT is(pg_temp.segments('bob'), NULL, 'bob is at risk');
-SELECT is(pg_temp.segments('eve'), CASE WHEN loyalty.available('tab', 'eve') = 0 THEN NULL END, 'who is no member has no points either');
+SELECT results_eq($$SELECT reward, is_available, reason FROM loyalty.rewards_available('tab', 'eve') WHERE reward ~ 'segment' ORDER BY 1$$,
+	$$VALUES ('no segment', false, 'points'), ('segment', false, 'condition')$$, 'who is no member has no segment, and no points either');
 SELECT throws_ok($$SELECT loyalty.redeem_reward('tab', 'bob', 'segment', 'k1')$$, 'LY011', NULL, 'it is not for bob');
 SELECT is(points, 1.00::numeric(18,2), 'it is for ann') FROM loyalty.redeem_reward('tab', 'ann', 'segment', 'k1');
 SELECT throws_ok($$SELECT loyalty.set_rule('tab', 'x', 1, 1, condition => 'member.segment = ''loyal''')$$, '0A000', NULL, 'rules cannot ask for it');

@@ -92,10 +92,15 @@ SELECT is(shop.tiers('new', 'a', '2024-02-29 23:00+00, 2024-03-01 12:00+00'), 'S
 SELECT is(shop.history('new', 'a'), '2024-01-03 Basic>Silver reached, 2024-03-01 Silver>Basic return', 'and says so');
 SELECT shop.sell('new', 54, 'a', '2024-03-02', 5) \gset
 SELECT is(loyalty.tier('new', 'a', '2024-03-03'), 'Silver', 'reached again');
--- what is spent, or expires, is no matter
-SELECT loyalty.set_redemption('new', 0.1) \gset
-SELECT loyalty.redeem('new', 'a', 20, 'k1') \gset
-SELECT is(loyalty.tier('new', 'a', '2024-03-03'), 'Silver', 'spending takes no tier');
+-- points earned are the figure: what is spent, or expires, is no matter
+SELECT shop.club('pts') \gset
+SELECT loyalty.set_redemption('pts', 0.1), loyalty.set_expiry('pts', '10 days') \gset
+SELECT loyalty.set_tier_policy('pts', metric => 'points', time_window => 'rolling', months => 12, retention => 12) \gset
+SELECT shop.sell('pts', 65, 'a', '2024-01-01 12:00+00', 40), shop.sell('pts', 66, 'a', '2024-01-02 12:00+00', 61) \gset
+SELECT points FROM loyalty.redeem('pts', 'a', 80, 'k1', at => '2024-01-05 12:00+00') \gset
+SELECT done FROM loyalty.expire_points('2024-01-20') \gset
+SELECT is(shop.tiers('pts', 'a', '2024-01-05 13:00+00, 2024-01-20'), 'Silver Silver', 'neither takes a tier');
+SELECT is(loyalty.balance('pts', 'a', '2024-01-20'), 0.00, 'nothing is left');
 
 -- retention, grace and the three demotions
 SELECT shop.club(p) FROM unnest('{none,one,earned}'::text[]) p \g /dev/null
@@ -172,6 +177,8 @@ SELECT is((SELECT count(*) FROM loyalty.voucher v WHERE v.program_id = loyalty.p
 SELECT is((SELECT discount || ' ' || benefits FROM loyalty.member_tier WHERE program = 'gi'), '5.00 {"lounge": true}', 'benefits can be read');
 SELECT shop.sell('gi', 603, 'b', '2024-01-01', 10) \gset
 SELECT loyalty.override_tier('gi', 'b', 'Silver', '2999-01-01', 'a friend') \gset
+SELECT is((SELECT string_agg(concat_ws(' ', o.points, o.balance, o.available), '; ') FROM loyalty.operation o WHERE o.key LIKE 'gift:%' AND o.member_id = loyalty.member_id('gi', 'a')),
+	'500.00 700.00 700.00', 'a gift''s record tells the balance with it');
 SELECT is((SELECT balance FROM shop.member WHERE member_id = loyalty.member_id('gi', 'b')), 10.00, 'an override brings no gift');
 SELECT loyalty.set_tier_policy('gi', time_window => 'calendar_year') \gset
 SELECT shop.sell('gi', 604, 'c', date_trunc('year', now()) - interval '1 month', 100), shop.sell('gi', 605, 'c', date_trunc('year', now()) + interval '1 hour', 100) \gset
@@ -187,6 +194,16 @@ SELECT is((SELECT string_agg(concat_ws(' ', metric, time_window, months, figure,
 SELECT is((SELECT string_agg(concat_ws(' ', next_tier, metric, figure, threshold, missing), '; ') FROM loyalty.tier_progress('ro', 'a', '2024-09-01') WHERE purpose = 'next'),
 	'Gold amount 100 200 100', 'to the next tier');
 SELECT is((SELECT count(*) FROM loyalty.tier_progress('ro', 'nobody')), 0::bigint, 'nobody has no progress');
+-- below the lowest tier of a programme whose lowest tier has a threshold
+SELECT loyalty.create_program('steep', 'UTC') \gset
+SELECT loyalty.set_rule('steep', 'base', 1, 1) \gset
+SELECT loyalty.set_tier('steep', 'silver', 100) \gset
+SELECT loyalty.set_tier_policy('steep', 'amount', 'rolling', 12) \gset
+CREATE TABLE shop.steep (LIKE shop.invoice INCLUDING ALL);
+SELECT loyalty.attach('steep', 'steep', 'shop.steep', 'r.id', 'r.customer', 'r.at', amount => 'r.total', evaluate => 'statement') \gset
+INSERT INTO shop.steep (id, customer, total, at) VALUES (1, 's', -100, '2024-01-10 12:00+00'), (2, 's', 150, '2024-12-01 12:00+00');
+SELECT is((SELECT string_agg(concat_ws(' ', tier, next_tier, purpose, trim_scale(figure), trim_scale(missing)), '; ') FROM loyalty.tier_progress('steep', 's', '2024-12-05')),
+	'silver next 50 50', 'who is below the lowest tier is told what it takes');
 -- a quote earns at the tier of its day
 SELECT is((SELECT points FROM loyalty.quote_earn('earned', 'g', 10, at => '2024-02-01') ORDER BY step DESC LIMIT 1), 30::numeric, 'a quote at the tier of its day');
 SELECT is((SELECT points FROM loyalty.quote_earn('earned', 'g', 10, at => '2025-06-01') ORDER BY step DESC LIMIT 1), 10::numeric, 'and of another');
@@ -202,6 +219,8 @@ SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', time_window => 'rolling'
 SELECT throws_ok($$SELECT loyalty.set_tier_policy('cy', 'miles')$$, '22023', NULL, 'no such metric');
 SELECT throws_ok($$SELECT loyalty.set_tier_path('cy', 'Gold', 'amount', 'lifetime', 3, 1)$$, '22023', NULL, 'months of a lifetime');
 SELECT throws_ok($$SELECT loyalty.set_tier('cy', 'Basic', 0, keep_threshold => 5)$$, '22023', NULL, 'a tier that everybody has is kept');
+SELECT throws_ok(format('SELECT loyalty.set_tier(''w'', ''Big'', 12345, %s)', a), '22023', NULL, 'no tier: ' || a)
+	FROM unnest('{gift_voucher => 1e16,gift_points => 1e16,gift_points => 0.001}'::text[]) a;
 SELECT throws_ok($$SELECT loyalty.review_tiers('infinity')$$, '22023', NULL, 'a review at no instant');
 SELECT throws_ok($$UPDATE loyalty.tier_change SET reason = 'return'$$, 'LY004', NULL, 'the history is the engine''s');
 
@@ -227,7 +246,8 @@ BEGIN
 EXCEPTION WHEN raise_exception THEN
 	RETURN SQLERRM;
 END $$;
-SELECT is(shop.finds($$UPDATE loyalty.member SET tier_until = tier_until + 1 WHERE member_id = loyalty.member_id('rk', 'a')$$), 'nothing', 'check(): nothing is changed yet');
+SELECT is(shop.finds('SELECT 1'), 'nothing', 'check(): nothing is changed yet');
+SELECT is(shop.finds($$UPDATE loyalty.member SET tier_until = tier_until + 1 WHERE member_id = (SELECT min(member_id) FROM loyalty.member WHERE tier_until IS NOT NULL)$$), 'tier is not what the member''s documents and reviews give', 'check(): a wrong last day');
 SELECT is(shop.finds($$UPDATE loyalty.member SET tier_since = tier_since + 1 WHERE member_id = loyalty.member_id('one', 'a')$$), 'tier is not what the member''s documents and reviews give', 'check(): a wrong day');
 SELECT is(shop.finds($$UPDATE loyalty.tier_change SET from_tier = to_tier WHERE member_id = loyalty.member_id('one', 'a') AND n = 2$$), 'history of tiers has a gap', 'check(): a gap in the history');
 SELECT is(shop.finds($$UPDATE loyalty.member SET tier_id = NULL WHERE member_id = loyalty.member_id('w', 'a')$$), 'history of tiers does not lead to the tier; tier is not the one that is reached', 'check(): a wrong tier');

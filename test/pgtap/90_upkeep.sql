@@ -121,6 +121,8 @@ CALL loyalty.upkeep();
 SELECT is(shop.run(), 'finished | settle 1 | 0 failures', 'a session that is serializable');
 RESET default_transaction_isolation;
 
+SELECT throws_ok($$CALL loyalty.upkeep(steps => '{}')$$, '22023', 'a run of upkeep needs a step', 'no steps are no run');
+
 -- runs are forgotten
 SELECT isnt((SELECT count(*) FROM loyalty.upkeep_run), 1::bigint, 'runs are kept');
 UPDATE loyalty.upkeep_run SET updated_at = now() - interval '8 days';
@@ -131,6 +133,25 @@ SELECT is(state || coalesce(' ' || percent, ''), 'interrupted', 'one whose proce
 UPDATE loyalty.upkeep_run SET pid = pg_backend_pid(), started_at = now(), step = 'holds', last_member = 2251799813685248 WHERE pid = 0;
 SELECT is(state || ' ' || percent, 'running 25.0', 'one whose process is there runs, and how far it is the number of the member says')
 	FROM loyalty.upkeep_progress WHERE finished_at IS NULL;
+
+-- figures of analytics: only of programmes for which they were wanted, once a day of their time
+CREATE FUNCTION shop.figures() RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', (SELECT a.as_of FROM loyalty.analytics_state a JOIN loyalty.program p USING (program_id) WHERE p.name = 'tab'),
+		(SELECT a.as_of FROM loyalty.analytics_detail_state a JOIN loyalty.program p USING (program_id) WHERE p.name = 'tab'))
+$$;
+SELECT is(shop.figures(), '', 'nobody has asked for figures: upkeep keeps none');
+SELECT loyalty.refresh_analytics('tab', '2031-05-01') \g /dev/null
+CALL loyalty.upkeep('2031-05-01 21:59+00');
+SELECT is(shop.run(), 'finished | 0 failures', 'of the same day in Berlin: nothing to do');
+CALL loyalty.upkeep('2031-05-01 22:00+00');
+SELECT is(shop.run(), 'finished | analytics 1 | 0 failures', 'a new day has begun');
+SELECT is(shop.figures(), '2031-05-02', 'the figures are of that day, details were not wanted');
+SELECT loyalty.refresh_details('tab', '2031-05-02') \g /dev/null
+CALL loyalty.upkeep('2031-05-01 12:00+00');
+SELECT is(shop.run(), 'finished | 0 failures', 'a late run does not take them back');
+CALL loyalty.upkeep('2031-05-03 12:00+00', steps => '{analytics}');
+SELECT is(shop.figures(), '2031-05-03 2031-05-03', 'both are refreshed');
+SELECT is_empty('SELECT * FROM loyalty.check_analytics()', 'and right');
 
 -- rights
 SELECT count(*) FROM loyalty.create_roles() \gset

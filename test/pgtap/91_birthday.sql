@@ -119,6 +119,10 @@ SELECT loyalty.set_birthday('cake', NULL) \g /dev/null
 UPDATE loyalty.program SET valid_to = '2028-12-31' WHERE name = 'pie';
 SELECT is(shop.mark('2029-06-05'), 0::bigint, 'after its end');
 
+SELECT throws_ok(format('SELECT loyalty.mark_birthdays(%s)', a), '22023', NULL, 'refused: ' || a)
+	FROM unnest(ARRAY[$$'infinity'$$, $$'-infinity'$$, 'batch => 0']) a;
+SELECT is(done, 0::bigint, 'NULL is the default') FROM loyalty.mark_birthdays('2029-06-05', NULL, NULL);
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

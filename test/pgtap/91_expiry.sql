@@ -27,6 +27,7 @@ SELECT throws_ok($$SELECT loyalty.set_expiry('tab', NULL)$$, '22004', NULL, 'or 
 SELECT throws_ok($$SELECT loyalty.set_expiry('tab', '1 year', lapse_after => 'end of year')$$, '22023', NULL, 'a lapse is a length of time');
 SELECT throws_ok($$SELECT loyalty.set_expiry('tab', '1 year', lapse_activities => '{sleep}')$$, '22023', NULL, 'of known activities');
 SELECT throws_ok($$SELECT loyalty.set_expiry('tab', '1 year', usable_after => -1)$$, '22023', NULL, 'not before the sale');
+SELECT throws_ok($$SELECT loyalty.set_expiry('tab', '1 year', points_until => '-infinity')$$, '22023', NULL, 'with a last day that there was');
 SELECT throws_ok($$SELECT loyalty.set_expiry('none', '1 year')$$, 'LY001', NULL, 'of a programme');
 SELECT throws_ok($$SELECT loyalty.set_tier_expiry('tab', 'none', '1 year')$$, 'LY001', NULL, 'or a tier that exists');
 SELECT throws_ok($$SELECT loyalty.set_rule('tab', 'x', kind => 'multiplier', factor => 2, expires => '1 year')$$, '22023', NULL, 'only what gives points says when they expire');
@@ -196,7 +197,10 @@ SELECT is(pending || ' ' || available, '50.00 100.00', 'a payment that bounced')
 INSERT INTO shop.bill (id, customer, total, at, paid_on) VALUES (3, 'ann', -60, '2024-03-02', '2024-03-02');
 SELECT loyalty.settle() \gset
 SELECT is(balance || ' ' || pending || ' ' || available, '90.00 0.00 90.00', 'a return takes pending points first') FROM loyalty.points('wait', 'ann', '2024-03-02');
-SELECT is(available, 90.00::numeric(18,2), 'the view agrees') FROM (SELECT available FROM loyalty.points('wait', 'ann', '2024-03-02')) x;
+INSERT INTO shop.bill (id, customer, total, at, paid_on) VALUES (4, 'bob', 10, now(), '2024-03-02');
+SELECT loyalty.settle() \gset
+SELECT results_eq($$SELECT balance, pending, available FROM loyalty.member_points WHERE program = 'wait' AND customer = 'bob'$$,
+	'VALUES (10.00, 10.00, 0.00)', 'the view knows what waits now');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 SELECT ok(sentence LIKE '%cannot be spent yet%', 'the portal says why') FROM (
 	SELECT loyalty.settle(), a.sentence FROM loyalty.answer_points('wait', 'ann', '2024-01-14') a WHERE item = 'pending') x;

@@ -232,7 +232,7 @@ BEGIN
 	END LOOP;
 END $$;
 
--- what happens; p NULL: in every programme of a kind alike
+-- what happens, in every programme of a kind alike
 CREATE FUNCTION shop.play(kind text, first date, seed integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	p text;

@@ -1,6 +1,5 @@
 -- Random histories played twice: one programme has upkeep at odd moments, the
--- other never.  Nobody may be able to tell them apart, at any instant; and as
--- long as things happen in the order of time, a slow and simple oracle agrees.
+-- other never.  Nobody may be able to tell them apart, at any instant.
 \ir common.psql
 SELECT no_plan();
 
@@ -8,12 +7,8 @@ CREATE FUNCTION shop.day(seed text, days integer) RETURNS timestamptz LANGUAGE s
 	SELECT '2024-01-15 00:00+00'::timestamptz + (abs(hashtext(seed)) % (days * 1440)) * interval '1 minute' $$;
 CREATE FUNCTION shop.pick(seed text, n integer) RETURNS integer LANGUAGE sql AS $$ SELECT abs(hashtext('pick' || seed)) % n $$;
 
-CREATE TABLE shop.play (scenario text, program text, kept boolean);
 CREATE TABLE shop.doc (LIKE shop.invoice INCLUDING ALL);
 ALTER TABLE shop.doc ADD program text;
-
--- what happened, for the oracle: chronological scenarios only
-CREATE TABLE shop.happened (n integer, at timestamptz, what text, id integer, points numeric, expires_on date);
 
 DO $$
 DECLARE

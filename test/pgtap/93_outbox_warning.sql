@@ -164,6 +164,8 @@ SELECT shop.warn('2024-08-22 12:00+00') \g /dev/null
 SELECT is((SELECT count(*) FROM loyalty.message m WHERE m.member_id = loyalty.member_id('club', 'kim') AND m.kind = 'expiring'), 2::bigint, 'another one for another day');
 
 SELECT throws_ok($$SELECT loyalty.warn_members(now(), 0, 0)$$, '22023', NULL, 'a batch has members');
+SELECT throws_ok($$SELECT loyalty.warn_members('infinity')$$, '22023', NULL, 'an instant is finite');
+SELECT is((SELECT last FROM loyalty.warn_members(now(), NULL, NULL)), (SELECT last FROM loyalty.warn_members(now())), 'NULL is the default');
 SELECT is((SELECT last FROM loyalty.warn_members(now(), 9007199254740992)), NULL, 'nobody is left');
 
 SELECT shop.clean();

@@ -10,7 +10,7 @@ SELECT loyalty.set_tier('club', 'Base', 0) \gset
 SELECT loyalty.set_tier('club', 'tier ' || n, n * 100) FROM generate_series(1, 20) n \g /dev/null
 SELECT loyalty.set_redemption('club', 0.01) \gset
 SELECT shop.attach('inv', 'club') \gset
-SELECT loyalty.set_message('club', k) FROM unnest('{earned,reversed,tier_up,tier_down,hold_released,voucher_issued}'::text[]) k \g /dev/null
+SELECT loyalty.set_message('club', k) FROM unnest('{earned,reversed,tier_up,tier_down,hold_released}'::text[]) k \g /dev/null
 SELECT loyalty.set_milestones('club', '{30,60,100,200}') \g /dev/null
 SELECT setseed(coalesce(nullif(current_setting('loyalty.seed', true), '')::float8, 0.42)) \g /dev/null
 

@@ -38,6 +38,8 @@ SELECT is(shop.lots('ann', '2040-02-01 Pacific/Auckland', '2040-02-15 Pacific/Au
 	'400110 400131 20>0, 400210 400224 0>10, 400105 never 100>65, 400203 never 0>40', 'by lot');
 SELECT is(loyalty.statement_text('tab', 'ann', '2040-02-01 Pacific/Auckland', '2040-03-01 Pacific/Auckland'),
 E'Your points in tab from 2040-02-01 through 2040-02-29:\nOpening balance: 120\nEarned by purchases: +40\nSpent: -15\nGiven back: +10\nExpired: -30\nReturns and corrections: -20\nClosing balance: 105\n105 points do not expire.', 'as text');
+SELECT is(split_part(loyalty.statement_text('tab', 'ann', s, 'infinity'), E'\n', 1), t, 'a period without an end')
+	FROM (VALUES ('2040-02-01 Pacific/Auckland'::timestamptz, 'Your points in tab from 2040-02-01:'), (NULL, 'Your points in tab:')) v (s, t);
 SELECT is(loyalty.statement_text('tab', 'ann', until => '2040-01-20 Pacific/Auckland'),
 E'Your points in tab through 2040-01-19:\nOpening balance: 0\nEarned by purchases: +100\nAdjusted: +30\nClosing balance: 130\n30 points are valid through 2040-01-31.\n100 points do not expire.', 'from the beginning');
 SELECT is(shop.told('ann', NULL, 'infinity'), 'earned 140, adjusted 30, spent -25, given_back 10, expired -30, reversed -20, closing 105', 'for ever');

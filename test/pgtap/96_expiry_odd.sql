@@ -86,12 +86,14 @@ BEGIN
 	PERFORM shop.play(p, lapse_after => '30 days');
 	PERFORM shop.sale(p, 1, 'ann', '2024-01-01', 20, 'app');
 	PERFORM loyalty.redeem(p, 'ann', 30, 'k', at => '2024-01-02');
+	PERFORM shop.upkeep(p, 'ann', '2024-02-20');
 	PERFORM shop.sale(p, 2, 'ann', '2024-03-01', 5);
 	PERFORM loyalty.cancel_redemption(p, 'ann', 'k', '2024-03-02');
 	RETURN (SELECT string_agg(concat(trim_scale(l.remaining), CASE WHEN l.expires_on > now() AND l.expires_on < 'infinity' THEN ' for days of grace' END), ', ' ORDER BY l.seq)
 		FROM loyalty.lot l WHERE l.member_id = loyalty.member_id(p, 'ann') AND l.remaining > 0);
 END $$;
 SELECT is(shop.poor('lazy poor'), '5, 30 for days of grace', 'a lapse is for spent points, too');
+SELECT is(shop.poor('tidy poor'), '5, 30 for days of grace', 'with upkeep, too');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
 -- a lapse that is noted and was none is undone for lots that are empty as well

@@ -70,9 +70,10 @@ SELECT is(shop.growth('gr', '5'), -3::numeric, 'an unlinked return: 60 / 30 + 2 
 -- reevaluate() and verify()
 SELECT loyalty.set_rule('gr', 'grow', 2, 30, growth => true) \gset
 SELECT is(shop.growth('gr', '1'), 16.33, 'a new version leaves what is booked');
-SELECT is_empty($$SELECT * FROM loyalty.verify('gr')$$, 'verify() finds nothing');
+SELECT results_eq($$SELECT booked::numeric, due::numeric, problem FROM loyalty.verify('gr') WHERE doc_key = '1'$$, $$VALUES (16.33, 30.66, 'other growth')$$, 'verify() says what it would be now');
 SELECT loyalty.reevaluate('gr', '1') \g /dev/null
 SELECT is(shop.growth('gr', '1'), 30.66, 'reevaluate() asks for it: 2 x 430 / 30 + 2');
+SELECT is_empty($$SELECT * FROM loyalty.verify('gr') WHERE doc_key = '1'$$, 'and verify() finds nothing more');
 SELECT results_eq($$SELECT * FROM shop.booking('gr') ORDER BY 1$$, $$SELECT * FROM shop.booking('no') ORDER BY 1$$, 'and no points move');
 -- explain() and quote_earn()
 SELECT results_eq($$SELECT rule, line, calculation, points FROM loyalty.explain('gr', '1') WHERE rule LIKE 'grow%' OR calculation LIKE 'growth%'$$,
@@ -133,7 +134,7 @@ SELECT loyalty.record_event('ev', 'b', 'course', '1', '2024-01-02 12:00+00') \g 
 SELECT loyalty.record_growth('ev', 'b', 5, 'g', at => '2024-01-02 13:00+00') \g /dev/null
 SELECT loyalty.merge_customers('ev', 'b', 'a') \g /dev/null
 SELECT is(loyalty.tier('ev', 'a'), 'Gold', 'whoever is merged brings his: 10 + 10 + 5');
-SELECT is((SELECT figure FROM loyalty.tier_progress('ev', 'a') WHERE purpose = 'keep' OR next_tier IS NULL LIMIT 1), (SELECT figure FROM loyalty.tier_progress('ev', 'a') LIMIT 1), 'tier_progress() answers');
+SELECT results_eq($$SELECT tier, next_tier, purpose FROM loyalty.tier_progress('ev', 'a')$$, $$VALUES ('Gold', NULL::text, NULL::text)$$, 'there is no way further up');
 SELECT loyalty.revoke_event('ev', 'b', 'course:1') \g /dev/null
 SELECT is(loyalty.tier('ev', 'a'), 'Silver', 'and what is taken back of it is taken back here');
 
@@ -166,7 +167,7 @@ SELECT is(shop.tiers('new', 't', '2024-05-31, 2024-06-01 12:00+00'), 'Gold Silve
 SELECT is((SELECT string_agg(trim_scale(figure)::text, ' ') FROM loyalty.tier_progress('new', 't') WHERE purpose = 'next'), '19', 'tier_progress() counts both');
 UPDATE shop.invoice SET cancelled = true WHERE id = 1004;
 SELECT is(loyalty.tier('new', 't'), 'Basic', 'a sale that is cancelled is not counted');
-SELECT is_empty($$SELECT v.* FROM unnest('{gr,no,cap,new,old,ro}'::text[]) s CROSS JOIN loyalty.verify(s) v$$, 'verify() finds nothing anywhere');
+SELECT results_eq($$SELECT doc_key, problem FROM unnest('{gr,no,cap,new,old,ro}'::text[]) s CROSS JOIN loyalty.verify(s) v$$, $$VALUES ('5', 'other growth')$$, 'verify() finds nothing but what was not asked for yet');
 
 -- many at once, remainders carried forward, sales that go to another customer with their returns
 SELECT loyalty.create_program('carry', 'UTC', rounding_scope => 'carry', negative => 'write_off') \gset

@@ -112,8 +112,8 @@ SELECT is_empty($$SELECT m.period, d.* FROM shop.month m CROSS JOIN LATERAL (SEL
 -- whether or not anybody writes down what has expired
 CREATE TABLE shop.owed AS SELECT t, l.* FROM generate_series(timestamptz '2041-01-01 00:00+00', '2043-12-01', '33 days 7 hours') t, loyalty.liability('tab', t) l;
 SELECT cmp_ok((SELECT done FROM loyalty.expire_points('2044-01-01')), '>', 20::bigint, 'upkeep');
-SELECT is_empty($$SELECT t, l.* FROM generate_series(timestamptz '2041-01-01 00:00+00', '2043-12-01', '33 days 7 hours') t, loyalty.liability('tab', t) l
-	EXCEPT SELECT * FROM shop.owed$$, 'changes no liability');
+SELECT set_eq($$SELECT t, l.* FROM generate_series(timestamptz '2041-01-01 00:00+00', '2043-12-01', '33 days 7 hours') t, loyalty.liability('tab', t) l$$,
+	'SELECT * FROM shop.owed', 'changes no liability');
 SELECT set_eq('SELECT * FROM loyalty.deferred_revenue(''tab'', NULL, ''2043-12-01'')', 'SELECT * FROM shop.month', 'and no month');
 SELECT * FROM shop.clean();
 SELECT * FROM finish();

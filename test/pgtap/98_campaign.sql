@@ -25,6 +25,7 @@ SELECT throws_ok(format('SELECT loyalty.create_campaign(%s)', a), s, NULL, 'refu
 	($$'club', 'x', '2024-06-10', '2024-06-19', 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', 0.001$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', rules => '{base,nope}'$$, 'LY001'), ($$'club', 'x', '2024-06-10', '2024-06-19', cost => -1$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 'NaN'$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', margin => 1.01$$, '22023'),
+	($$'club', 'x', '2024-06-10', '2024-06-19', cost => 9999999999999999.995$$, '22023'), ($$'club', 'x', '2024-06-10', '2024-06-19', contact_cost => 1e14$$, '22023'),
 	($$'club', 'x', '2024-06-10', '2024-06-19', seed => ''$$, '22023')) x (a, s);
 SELECT is((SELECT count(*) FROM loyalty.campaign WHERE name = 'x'), 0::bigint, 'nothing half done');
 
@@ -52,8 +53,8 @@ SELECT is((SELECT string_agg(customer, ' ') FROM loyalty.export_campaign('club',
 SELECT throws_ok($$SELECT * FROM loyalty.export_campaign('club', 'june', 'nope')$$, '22023', NULL, 'there are two groups');
 SELECT results_eq($$SELECT customer, counts_from, targeted_at FROM loyalty.campaign_member JOIN shop.member USING (member_id) WHERE customer IN ('a', 'c') ORDER BY 1$$,
 	$$VALUES ('a', '2024-06-10'::date, '2024-06-01'::timestamptz), ('c', '2024-06-10', '2024-06-05')$$, 'days count from the start on');
-SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, NULL, NULL, 'nobody moves to another group');
-SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, NULL, NULL, 'or out');
+SELECT throws_ok($$UPDATE loyalty.campaign_member SET assigned = 'target'$$, 'LY004', NULL, 'nobody moves to another group');
+SELECT throws_ok($$DELETE FROM loyalty.campaign_member$$, 'LY004', NULL, 'or out');
 
 -- a buys on the first day, before and after; b on the last, and half a quarter comes back in July;
 -- all of c's comes back; d returns something unknown; e buys, f does not; g is in no group
@@ -86,6 +87,7 @@ SELECT results_eq($$SELECT rule_points, control_rule_points, points_cost, campai
 SELECT is(loyalty.rule_points(source_id, '5', ARRAY(SELECT rule_id FROM loyalty.rule r WHERE r.program_id = s.program_id AND r.name = ANY (n)), d), p, 'points of ' || n::text)
 	FROM loyalty.source s CROSS JOIN (VALUES ('{promo}'::text[], '2024-07-05'::date, 15::numeric(18,2)), ('{promo}', '2024-07-04', 20), ('{base}', '2024-07-05', 30), ('{base,promo}', '2024-07-05', 30),
 		('{}', '2024-07-05', 0)) x (n, d, p) WHERE s.name = 'club';
+SELECT is(loyalty.rule_points(999999, 'x', ARRAY[1], '2024-03-01'), 0.00, 'no points of a source that is not there');
 SELECT is(loyalty.rule_points(source_id, 'nope', '{1}', '2024-07-05'), 0::numeric(18,2), 'an unknown document has none') FROM loyalty.source WHERE name = 'club';
 SELECT shop.clean();
 
@@ -182,6 +184,36 @@ SELECT is_empty('SELECT shop.differences()', 'and after documents have changed')
 SELECT is_empty('SELECT * FROM loyalty.check_analytics()', 'check_analytics() agrees');
 SELECT loyalty.refresh_analytics('rand', '2024-03-20') \gset
 SELECT is_empty('SELECT shop.differences()', 'back in time');
+-- rules can ask who is addressed
+SELECT loyalty.create_program('asked', 'UTC') \gset
+SELECT loyalty.create_campaign('asked', 'spring', '2024-04-01', '2024-04-10', 50, seed => 'x'), loyalty.create_campaign('asked', 'all', '2024-04-05', '2024-04-20') \gset
+SELECT loyalty.set_rule('asked', 'spring', 10, kind => 'bonus', condition => $c$'spring' = ANY (member.campaigns)$c$),
+	loyalty.set_rule('asked', 'all', 100, kind => 'bonus', condition => $c$member.campaigns @> '{all}'$c$),
+	loyalty.set_rule('asked', 'visit', 1, kind => 'bonus', event => 'visit', condition => $c$'spring' = ANY (member.campaigns)$c$) \g /dev/null
+SELECT loyalty.enrol('asked', 'm' || i, '2024-01-01') FROM generate_series(1, 8) i \g /dev/null
+SELECT targeted > 0 AND control > 0 AS both FROM loyalty.target_campaign('asked', 'spring', everybody => true, at => '2024-04-03 12:00+00') \gset
+SELECT is(:'both'::text, 't', 'some are addressed, some are held out');
+SELECT loyalty.target_campaign('asked', 'all', '{m1}', at => '2024-04-01') \g /dev/null
+SELECT shop.attach('asked', 'asked', evaluate => 'statement') \gset
+CREATE TABLE shop.before_asked AS SELECT * FROM shop.invoice;
+DELETE FROM shop.invoice;
+INSERT INTO shop.invoice (id, customer, at, total) SELECT 9000 + n * 10 + i, 'm' || i, day, 1
+	FROM generate_series(1, 8) i, unnest('{2024-04-02 12:00+00,2024-04-03 00:00+00,2024-04-10 23:59+00,2024-04-11 00:00+00}'::timestamptz[]) WITH ORDINALITY u (day, n);
+SELECT is_empty($$SELECT d.doc_key, d.points FROM loyalty.document d JOIN loyalty.source s USING (source_id) JOIN loyalty.member m USING (member_id)
+	WHERE s.name = 'asked' AND d.points <> (SELECT count(*) * 10 FROM loyalty.campaign_member c JOIN loyalty.campaign g USING (campaign_id)
+			WHERE c.member_id = d.member_id AND g.name = 'spring' AND c.assigned = 'target' AND d.doc_date BETWEEN '2024-04-03' AND '2024-04-10')
+		+ CASE WHEN m.customer = 'm1' AND d.doc_date BETWEEN '2024-04-05' AND '2024-04-20' THEN 100 ELSE 0 END$$, 'a rule is for those who are addressed, on the days that count for them');
+SELECT is((SELECT sum(points) FROM loyalty.document d JOIN loyalty.source s USING (source_id) WHERE s.name = 'asked') > 200, true, 'and they have it');
+SELECT is((SELECT (q.points - 100 * (c.customer = 'm1')::integer)::numeric FROM loyalty.quote_earn('asked', c.customer, 1, at => '2024-04-06') q ORDER BY q.step DESC LIMIT 1), c.due, 'a quote, ' || c.customer)
+	FROM (SELECT m.customer, CASE WHEN t.assigned = 'target' THEN 10 ELSE 0 END::numeric AS due FROM loyalty.campaign_member t JOIN loyalty.campaign g USING (campaign_id)
+		JOIN loyalty.member m USING (member_id) WHERE g.name = 'spring' AND m.program_id = loyalty.program_id('asked')) c;
+SELECT is((SELECT points FROM loyalty.quote_earn('asked', 'stranger', 1, at => '2024-04-06') ORDER BY step DESC LIMIT 1), 0.00, 'who is no member is in none');
+SELECT is((SELECT sum((SELECT e.points FROM loyalty.record_event('asked', 'm' || i, 'visit', 'x', '2024-04-06 12:00+00') e)) FROM generate_series(1, 8) i),
+	(SELECT count(*)::numeric FROM loyalty.campaign_member t JOIN loyalty.campaign g USING (campaign_id) WHERE g.name = 'spring' AND t.assigned = 'target'), 'rules on events, too');
+SELECT is_empty($$SELECT * FROM loyalty.verify('asked')$$, 'it is the same whenever it is asked');
+SELECT loyalty.detach('asked') \gset
+DELETE FROM shop.invoice;
+INSERT INTO shop.invoice SELECT * FROM shop.before_asked;
 SELECT shop.clean();
 UPDATE loyalty.campaign_outcome SET gross = gross + 1 WHERE member_id = (SELECT max(member_id) FROM loyalty.campaign_outcome);
 SELECT isnt_empty($$SELECT FROM loyalty.check_analytics() WHERE problem = 'campaign_figure is not the sum of campaign_outcome'$$, 'check_analytics() finds what was tampered with');
@@ -196,6 +228,7 @@ SET LOCAL ROLE loyalty_manager;
 SELECT lives_ok($$SELECT loyalty.create_campaign('club', 'mine', current_date, current_date + 9, 10)$$, 'a manager makes campaigns');
 SELECT lives_ok($$SELECT loyalty.target_campaign('club', 'mine', everybody => true), loyalty.set_campaign('club', 'mine', cost => 1), loyalty.end_campaign('club', 'mine')$$, 'and runs them');
 SELECT lives_ok($$SELECT * FROM loyalty.export_campaign('club', 'june')$$, 'and addresses their members');
+SELECT lives_ok($$SELECT * FROM loyalty.export_segment('club', tier => 'Silver')$$, 'or those of a tier');
 RESET ROLE;
 
 SELECT * FROM finish();

@@ -41,6 +41,11 @@ SELECT throws_ok($$SELECT loyalty.override_tier('tab', 'ann', 'Gold', '2099-01-0
 -- months that are none
 SELECT throws_ok($$SELECT * FROM loyalty.deferred_revenue('tab', NULL, 'infinity')$$, '22023', NULL, 'revenue through the end of time');
 SELECT throws_ok($$SELECT * FROM loyalty.check_revenue('tab', 'infinity')$$, '22023', NULL, 'nor is it checked');
+SELECT throws_ok(q, '22023', NULL, q) FROM (SELECT format(c, m) AS q FROM unnest('{10000-01-01,5874897-12-31}'::text[]) m, unnest(ARRAY[
+	$$SELECT * FROM loyalty.deferred_revenue('tab', NULL, %L)$$, $$SELECT * FROM loyalty.check_revenue('tab', %L)$$,
+	$$SELECT loyalty.close_period('tab', %L)$$]) c) x;
+SELECT throws_ok(format('SELECT loyalty.revenue_allocation(%s)', a), '22023', NULL, 'no sales: ' || a) FROM unnest(ARRAY[$$'NaN', 1$$, $$1, 'NaN'$$, $$'Infinity', 1$$]) a;
+SELECT is(loyalty.revenue_allocation(100000, 9500)::text, '(91324.20,8675.80)', 'as it should be');
 
 -- BI reads figures; a key that a caller made up may say who it is of
 SELECT count(*) FROM loyalty.create_roles() \gset

@@ -47,6 +47,20 @@ SELECT results_eq($$SELECT is_member, is_guest, customers, sales, returns, gross
 	$$VALUES (true, false, 2::bigint, 3::bigint, 1::bigint, 240::numeric(18,2), 220::numeric(18,2), 80::numeric(18,2), 110::numeric(18,2), 0.6268::numeric(18,4)),
 		(false, false, 3, 5, 1, 152, 122, 30.40, 40.67, 0.3476), (false, true, 0, 1, 0, 9, 9, 9, NULL, 0.0256)$$, 'June, by kind of customer: 220 + 122 + 9');
 
+-- customers who are no members are scored among members, and told apart
+CREATE FUNCTION shop.scored(as_of date, others boolean) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s%s %s %s/%s/%s', n.customer, CASE WHEN x.is_member THEN '' ELSE '?' END, concat(x.r, x.f, x.m), x.recency_days, x.frequency, x.monetary), ', ' ORDER BY n.customer)
+	FROM loyalty.rfm(as_of, program => 'club', non_members => others) x
+	LEFT JOIN (SELECT * FROM shop.number UNION SELECT m.member_id, m.customer FROM shop.member m) n ON n.n = x.member_id
+$$;
+SELECT is(shop.scored('2024-06-30', true), 'j 313 14/1/60.00, m 134 15/2/160.00, n? 112 15/1/40.00, o? 431 0/2/32.00', 'members and others: recency, frequency and net amount');
+SELECT is((SELECT count(*) FROM loyalty.rfm('2024-06-30', program => 'club')), 2::bigint, 'others only where they are asked for');
+SELECT is(shop.scored('2024-06-08', true), 'j? 212 3/1/50.00, m 214 3/1/60.00, o? 111 6/1/12.00', 'j was none yet');
+SELECT results_eq($$SELECT n.customer, s.is_member, s.sales, s.reversed_sales, s.returns, s.net_amount, s.last_sale_on FROM loyalty.customer_sales s
+		JOIN (SELECT * FROM shop.number UNION SELECT m.member_id, m.customer FROM shop.member m) n ON n.n = s.member_id WHERE s.program = 'club' ORDER BY 1, 2$$,
+	$$VALUES ('j', false, 1::bigint, 0::bigint, 0::bigint, 50::numeric(18,2), '2024-06-05'::date), ('j', true, 1, 0, 1, 60, '2024-06-16'), ('m', true, 2, 0, 0, 160, '2024-06-15'),
+		('n', false, 2, 1, 1, 40, '2024-06-15'), ('o', false, 2, 0, 0, 32, '2024-06-30')$$, 'what each customer bought, as a member or not');
+
 -- what changes later is read again if it is not too old
 UPDATE shop.invoice SET state = 'posted' WHERE id = 6;
 UPDATE shop.line SET amount = 21 WHERE id = 5;
@@ -78,7 +92,8 @@ SELECT loyalty.refresh_details('club', '2024-07-05', rebuild => true) \gset
 SELECT throws_ok(format('SELECT * FROM loyalty.program_roi(%s)', a), s, NULL, 'refused: ' || a) FROM (VALUES
 	($$'nope', '2024-06-11', '2024-06-20'$$, 'LY001'), ($$'club', '2024-06-11', '2024-06-10'$$, '22023'), ($$'club', NULL, '2024-06-10'$$, '22023'),
 	($$'club', '2024-06-11', 'infinity'$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', 'nope'$$, 'LY001'),
-	($$'club', '2024-06-11', '2024-06-20', margin => 2$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', cost => 'NaN'$$, '22023')) x (a, s);
+	($$'club', '2024-06-11', '2024-06-20', margin => 2$$, '22023'), ($$'club', '2024-06-11', '2024-06-20', cost => 'NaN'$$, '22023'),
+	($$'club', '2024-06-11', '2024-06-20', cost => 1e16$$, '22023')) x (a, s);
 SELECT results_eq($$SELECT comparison, members, others, member_mean, difference, difference_se, is_small, roi FROM loyalty.program_roi('numbers', '2024-06-11', '2024-06-20')$$,
 	$$VALUES ('members_against_others', 0::bigint, 0::bigint, NULL::numeric(18,2), NULL::numeric(18,2), NULL::numeric(18,4), true, NULL::numeric(18,4)),
 		('before_against_after', 0, 0, NULL, NULL, NULL, true, NULL), ('difference_in_differences', 0, 0, NULL, NULL, NULL, true, NULL)$$, 'an empty programme has no result');

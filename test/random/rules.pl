@@ -25,7 +25,7 @@ $| = 1;
 my $seed = $ENV{SEED} || 20240229;
 my $histories = $ENV{RULE_HISTORIES} || 210;
 my @numbers = $ENV{ONLY} ? ($ENV{ONLY}) : (1 .. $histories);
-my @worlds = qw(m x p h c h c m k b);
+my @worlds = qw(m x p h c h c r m k b);
 my $dir = tempdir(CLEANUP => 1);
 my ($passed, $failed) = (0, 0);
 my $S;					# what the tables hold: documents by key, counters
@@ -324,7 +324,7 @@ foreach my $n (@numbers)
 my ($rc, $out, $err) = psql($sql);
 # nothing may fail the ERP, or park
 result($err eq '', 'a statement failed or warned', (split(/\n/, $err))[ 0 .. min(20, ($err =~ tr/\n//) - 1) ]);
-my @played = grep { my $w = $_; grep { $of{$_}{w} eq $w } @numbers } qw(m x p h c k b);
+my @played = grep { my $w = $_; grep { $of{$_}{w} eq $w } @numbers } qw(m x p h c r k b);
 foreach my $w (@played)
 {
 	($rc, $out, $err) = psql("SET client_min_messages = warning;\n\\o /dev/null\nCALL loyalty.upkeep();\n" . copy_rows($w, 'd') . copy_rows($w, 'e'));

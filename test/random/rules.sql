@@ -34,6 +34,7 @@ INSERT INTO rul.world VALUES
 	('p', 'add', 0.1, 'up', 'line', 'commit', 'America/New_York', 1, 'exact'),
 	('h', 'multiply', 1, 'half_even', 'document', 'queue', 'UTC', 1.5, 'exact'),
 	('c', 'multiply', 0.01, 'down', 'document', 'commit', 'Europe/Berlin', 1, 'exact'),
+	('r', 'multiply', 1, 'up', 'line', 'commit', 'UTC', 1, 'exact'),
 	('k', 'multiply', 1, 'down', 'carry', 'commit', 'UTC', 1, 'carry'),
 	('b', 'multiply', 1, 'down', 'document', 'commit', 'UTC', 1, 'budget');
 
@@ -92,6 +93,10 @@ INSERT INTO rul.rule (w, name, kind, points, per, factor, condition, cap_documen
 	('c', 'year', 'bonus', 20, NULL, NULL, 'document.amount >= 50', NULL, NULL, NULL, NULL, 50, 70),
 	('c', 'double', 'multiplier', NULL, NULL, 2, 'invoice.channel = ''web''', NULL, NULL, NULL, NULL, NULL, NULL),
 	('c', 'all', 'cap', NULL, NULL, NULL, NULL, 60, 75, NULL, 150, NULL, NULL);
+-- r: the same caps of whole units, of which what lines have no unit of is a part
+INSERT INTO rul.rule (w, name, kind, points, per, factor, condition, cap_document, cap_day, cap_week, cap_month, cap_year, cap_lifetime)
+	SELECT 'r', name, kind, points, per, factor, condition, cap_document, cap_day, cap_week, cap_month, cap_year, cap_lifetime
+	FROM rul.rule WHERE w = 'c' AND name IN ('day', 'week', 'year', 'double', 'all');
 -- k: carried remainders
 INSERT INTO rul.rule (w, name, kind, points, factor, condition) VALUES
 	('k', 'double', 'multiplier', NULL, 2, 'line.category = ''B'''),

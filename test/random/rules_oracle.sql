@@ -133,14 +133,21 @@ BEGIN
 	ANALYZE rul.sale;
 END $$;
 
--- points of a sale, whole or what is left; notes what rules with caps gave to the whole
+-- points as they are booked: of lines line by line, then of the rest
+CREATE FUNCTION rul.booked_points(v rul.world, raw numeric, lines jsonb) RETURNS numeric LANGUAGE sql AS $$
+	SELECT CASE v.scope WHEN 'carry' THEN raw WHEN 'document' THEN rul.round_points(raw, v.unit, v.rounding)
+		ELSE coalesce(sum(rul.round_points(l.value::numeric, v.unit, v.rounding)), 0)
+			+ rul.round_points(raw - coalesce(sum(l.value::numeric), 0), v.unit, v.rounding) END
+	FROM jsonb_each_text(lines) l
+$$;
+
+-- points of a sale, whole or what is left; notes what rules with caps gave to what is left
 CREATE FUNCTION rul.award(s rul.sale, rest boolean) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
 	v rul.world;
 	r record;
 	b record;
 	raw numeric := 0;		-- all of it
-	of_lines numeric := 0;	-- what is rounded line by line
 	lines jsonb := '{}';
 	gave numeric;
 	own jsonb;
@@ -205,25 +212,31 @@ BEGIN
 			FROM (VALUES ('day', r.cap_day), ('week', r.cap_week), ('month', r.cap_month), ('year', r.cap_year), (NULL, r.cap_lifetime)) c (period, points)
 			WHERE c.points IS NOT NULL;
 		cap := least(CASE WHEN cap < 0 THEN 0 ELSE cap END, r.cap_document);
+		-- a cap is on whole units, by which the booked points grow
+		cap := floor(cap / v.unit) * v.unit;
 		IF r.kind = 'cap' THEN
-			gave := least(raw, cap);
-			IF gave < raw THEN lines := '{}'; END IF;
-			raw := gave;
+			x := rul.booked_points(v, raw, lines);
+			IF greatest(x, raw) > cap THEN
+				raw := cap;
+				lines := '{}';
+				x := cap;
+			END IF;
+		ELSIF cap IS NULL THEN
+			raw := raw + gave;
+			lines := own;
 		ELSE
-			raw := raw + coalesce(least(gave, cap), gave);
-			IF cap IS NULL THEN lines := own; END IF;
+			x := rul.booked_points(v, raw + gave, lines) - rul.booked_points(v, raw, lines);
+			IF greatest(x, gave) > cap THEN
+				gave := cap;
+				x := rul.booked_points(v, raw + gave, lines) - rul.booked_points(v, raw, lines);
+			END IF;
+			raw := raw + gave;
 		END IF;
-		IF NOT rest AND cap IS NOT NULL THEN
-			INSERT INTO rul.given VALUES (s.w, s.run, s.customer, s.key, r.name, floor(round(least(gave, cap) * 100, 7)) / 100);
+		IF rest = s.returned AND cap IS NOT NULL THEN
+			INSERT INTO rul.given VALUES (s.w, s.run, s.customer, s.key, r.name, x);
 		END IF;
 	END LOOP;
-	IF v.scope = 'line' THEN
-		SELECT coalesce(sum(rul.round_points(l.value::numeric, v.unit, v.rounding)), 0), coalesce(sum(l.value::numeric), 0) INTO x, of_lines FROM jsonb_each_text(lines) l;
-		RETURN x + rul.round_points(raw - of_lines, v.unit, v.rounding);
-	ELSIF v.scope = 'carry' THEN
-		RETURN raw;
-	END IF;
-	RETURN rul.round_points(raw, v.unit, v.rounding);
+	RETURN rul.booked_points(v, raw, lines);
 END $$;
 
 CREATE FUNCTION rul.compute() RETURNS void LANGUAGE plpgsql AS $$

@@ -1,8 +1,10 @@
-# A BI tool's way in: psqlODBC, as a role that may read the views only.  Every
-# column of every view has an ordinary type, and the rows come back.
+# A BI tool's way in: psqlODBC, also through isql, and JDBC, as a role that may
+# read the views only.  Every column of every view has an ordinary type, and the
+# rows come back.  The ready-made queries of doc/queries.md run.
 use strict;
 use warnings;
 
+use IPC::Run qw(run);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -11,8 +13,14 @@ plan skip_all => 'DBD::ODBC is not installed (libdbd-odbc-perl)' unless eval { r
 plan skip_all => 'psqlODBC is not installed (odbc-postgresql)'
   unless grep { $_ eq 'PostgreSQL Unicode' } map { /^\[(.*)\]/ } split /\n/, -e '/etc/odbcinst.ini' ? slurp_file('/etc/odbcinst.ini') : '';
 
+my $jdbc = '/usr/share/java/postgresql.jar';
+plan skip_all => 'JDBC is not installed (libpostgresql-jdbc-java, default-jdk-headless)'
+  unless -e $jdbc && system('java -version >/dev/null 2>&1') == 0;
+
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
+# JDBC speaks TCP only
+$node->append_conf('postgresql.conf', "listen_addresses = '127.0.0.1'");
 $node->start;
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION loyalty;
@@ -73,6 +81,7 @@ foreach my $view (@$views)
 		push @wrong, "$name $type: $sth->{NAME}[$i] $sth->{TYPE}[$i] ($sth->{PRECISION}[$i], $sth->{SCALE}[$i])"
 		  unless $sth->{NAME}[$i] eq $name
 		  && grep({ $_ == $sth->{TYPE}[$i] } @{ $odbc{$base} // [] })
+		  && ($base ne 'numeric' || defined $precision)
 		  && (!defined $precision || $sth->{PRECISION}[$i] == $precision && $sth->{SCALE}[$i] == $scale);
 	}
 	is_deeply(\@wrong, [], "$view: names and types");
@@ -91,5 +100,101 @@ is("$balance|$share|" . ($own ? 't' : 'f') . "|$day", $node->safe_psql('postgres
 		FROM loyalty.customer_360 c JOIN loyalty.price_sensitivity p USING (member_id) ORDER BY member_id LIMIT 1}), 'values');
 ok(!eval { $dbh->do('SELECT customer FROM loyalty.member'); 1 }, 'who a member is remains hidden');
 $dbh->disconnect;
+
+# the same data source by hand
+my $isql = PostgreSQL::Test::Utils::tempdir() . '/rows';
+my ($out, $err);
+foreach my $view (@$views)
+{
+	my $count = $node->safe_psql('postgres', "SELECT count(*) FROM loyalty.$view");
+
+	run([ 'isql', '-b', '-v', '-k', 'Driver=PostgreSQL Unicode;BoolsAsChar=0;Database=postgres;UID=dashboard;Servername=' . $node->host . ';Port=' . $node->port ],
+		'<', \"SELECT * FROM loyalty.$view", '>', $isql, '2>', \$err);
+	my $rows = grep { /^\|/ } split /\n/, slurp_file($isql);
+	# one of them is the heading
+	is($rows - 1, $count, "isql: $view");
+}
+
+# JDBC: names, types, precision and scale; each value is what its type says
+my %types = ('smallint' => 5, 'integer' => 4, 'bigint' => -5, 'numeric' => 2, 'text' => 12, 'boolean' => -7,
+	'date' => 91, 'timestamp with time zone' => 93);
+ok(run([ 'java', '-cp', $jdbc, 'test/perl/Views.java', 'jdbc:postgresql://127.0.0.1:' . $node->port . '/postgres', 'dashboard' ],
+	'>', \$out, '2>', \$err), 'JDBC reads every view')
+  or diag($err);
+my %read;
+my %counted;
+foreach (split /\n/, $out)
+{
+	my ($view, $column, @rest) = split /\|/, $_, -1;
+
+	if ($column eq '')
+	{
+		$counted{$view} = $rest[0];
+	}
+	else
+	{
+		push @{ $read{$view} }, join '|', $column, @rest;
+	}
+}
+is_deeply([ sort keys %counted ], $views, 'JDBC lists the views');
+foreach my $view (@$views)
+{
+	my @expected = map {
+		my ($name, $type, $values) = split /\|/;
+		my ($base, $precision, $scale) = $type =~ /^([a-z ]+)(?:\((\d+),(\d+)\))?$/;
+
+		[ $name, $types{$base}, $precision, $scale, $values ]
+	} split /\n/, $node->safe_psql('postgres',
+		"SELECT a.attname, format_type(a.atttypid, a.atttypmod), (xpath('//n/text()', query_to_xml(format('SELECT count(%I) AS n FROM loyalty.$view', a.attname), false, true, '')))[1]
+		FROM pg_attribute a WHERE a.attrelid = 'loyalty.$view'::regclass AND a.attnum > 0 ORDER BY a.attnum");
+	my @seen = map { [ split /\|/ ] } @{ $read{$view} // [] };
+
+	foreach my $i (0 .. $#seen)
+	{
+		next if defined $expected[$i][2];
+		# only a numeric has these
+		@{ $seen[$i] }[2, 3] = (undef, undef);
+	}
+	is_deeply(\@seen, \@expected, "JDBC: $view");
+	is($counted{$view}, $node->safe_psql('postgres', "SELECT count(*) FROM loyalty.$view"), "JDBC: rows of $view");
+}
+
+# ready-made queries: those of views as the dashboard's role, the others as staff
+$node->safe_psql('postgres', q{
+	CREATE ROLE staff LOGIN IN ROLE loyalty_manager;
+	CREATE SCHEMA erp;
+	CREATE TABLE erp.customer (customer_id text, email text);
+	INSERT INTO erp.customer SELECT 'C' || n, 'c' || n || '@example.com' FROM generate_series(0, 39) n;
+	GRANT USAGE ON SCHEMA erp TO staff;
+	GRANT SELECT ON erp.customer TO staff;
+	SELECT loyalty.create_campaign('club', 'silent group', '2024-01-01', '2030-12-31', 50, seed => 'x');
+	SELECT loyalty.set_revenue_policy('club', 0.01);
+	SELECT loyalty.target_campaign('club', 'silent group', everybody => true, at => '2024-01-01');
+});
+my $text = slurp_file('doc/queries.md');
+my ($queries, $bi) = (0, 0);
+while ($text =~ /^## ([^\n]+)\n|^```sql\n(.*?)^```/msg)
+{
+	our $heading;
+	if (defined $1)
+	{
+		$heading = $1;
+		next;
+	}
+	foreach my $query (grep { /\S/ } split /;[^\n]*\n/, $2)
+	{
+		my $user = $query =~ /program_roi\(|member_id\('|refresh_|take_|next_best|statement_text|export_|liability\(|revenue\(|journal\(/ ? 'staff' : 'dashboard';
+
+		$query =~ s/'Club'/'club'/g;
+		$query =~ s/'4711'/'C1'/g;
+		$query =~ s/\$__timeFilter\((\w+)\)/$1 > current_date - 30/g;
+		my ($code, $stdout, $stderr) = $node->psql('postgres', $query, extra_params => [ '-U', $user ]);
+		is("$code $stderr", '0 ', 'doc/queries.md, ' . ($heading // 'refresh') . " as $user: " . (split /\n/, $query)[0]);
+		$queries++;
+		$bi++ if $user eq 'dashboard' && $stdout ne '';
+	}
+}
+cmp_ok($queries, '>=', 25, 'there were queries');
+cmp_ok($bi, '>=', 12, 'most of those for dashboards have rows');
 $node->stop;
 done_testing();

@@ -3,9 +3,9 @@
  *	  Where a programme finds its customers' birthdays.
  *
  * In the ERP's table of customers, and nowhere else: it is mapped as documents
- * are, and read when birthdays are due.  So there is no second copy of what is
- * personal, a correction counts, posting pays nothing, and who has bought long
- * ago is found as well.
+ * are, and read when birthdays are due, or a rule on events asks for one.  So
+ * there is no second copy of what is personal, a correction counts, posting
+ * pays nothing, and who has bought long ago is found as well.
  */
 #include "postgres.h"
 
@@ -64,11 +64,11 @@ customers_source(LoyaltyProgram *program, Oid customers, char *customer, char *b
 }
 
 /*
- * The statement that reads customers who were born on days ($1, as MMDD).
- * Role and settings are the table owner's.
+ * The statement that reads customers: those who were born on days ($1, as
+ * MMDD), or those whose keys $1 has.  Role and settings are the table owner's.
  */
 static char *
-customers_sql(LoyaltySource *source)
+customers_sql(LoyaltySource *source, bool by_key)
 {
 	LoyaltyExpression *customer = loyalty_compile_item(source, ITEM_CUSTOMER, CurrentMemoryContext);
 	LoyaltyExpression *birthday = loyalty_compile_item(source, ITEM_BIRTHDAY, CurrentMemoryContext);
@@ -78,11 +78,22 @@ customers_sql(LoyaltySource *source)
 	appendStringInfoString(&sql, "SELECT * FROM (SELECT ");
 	for (int i = 0; i < customer->nparts; i++)
 		appendStringInfo(&sql, "%s, ", customer->parts[i]);
-	appendStringInfo(&sql, "%s AS born FROM %s AS r) x WHERE"
-					 " pg_catalog.to_char(x.born::pg_catalog.timestamp, 'MMDD') OPERATOR(pg_catalog.=) ANY ($1)",
-					 birthday->parts[0],
+	appendStringInfo(&sql, "%s AS born FROM %s AS r", birthday->parts[0],
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->header)),
 												get_rel_name(source->header)));
+	if (!by_key)
+		appendStringInfoString(&sql, ") x WHERE pg_catalog.to_char(x.born::pg_catalog.timestamp, 'MMDD')"
+							   " OPERATOR(pg_catalog.=) ANY ($1)");
+	else if (customer->nparts == 1)
+		appendStringInfo(&sql, " WHERE %s OPERATOR(pg_catalog.=) ANY ($1::%s[])) x", customer->bare[0],
+						 format_type_be_qualified(customer->types[0]));
+	else
+	{
+		appendStringInfoString(&sql, " WHERE ROW(");
+		for (int i = 0; i < customer->nparts; i++)
+			appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", customer->parts[i]);
+		appendStringInfoString(&sql, ")::pg_catalog.text OPERATOR(pg_catalog.=) ANY ($1)) x");
+	}
 	return sql.data;
 }
 
@@ -163,7 +174,7 @@ loyalty_set_birthday(PG_FUNCTION_ARGS)
 		values[6] = Int32GetDatum(days_argument(fcinfo, 5, "catch_up"));
 		loyalty_become_reader(loyalty_source_owner(source), &save);
 		nest = loyalty_pin_settings(source->search_path, program->time_zone);
-		(void) customers_sql(source);
+		(void) customers_sql(source, false);
 		loyalty_unpin_settings(nest);
 		loyalty_resume(&save);
 	}
@@ -177,6 +188,89 @@ loyalty_set_birthday(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Where a programme has its customers; NULL if nobody has said so.
+ */
+static LoyaltySource *
+customers_of(LoyaltyProgram *program)
+{
+	Datum		value = Int32GetDatum(program->id);
+	LoyaltySource *source;
+	bool		isnull;
+
+	if (loyalty_run(&plan_get, &value, NULL) == 0)
+		return NULL;
+	source = customers_source(program, DatumGetObjectId(loyalty_spi_datum(0, 1, &isnull)), loyalty_spi_text(0, 2),
+							  loyalty_spi_text(0, 3), loyalty_spi_text(0, 4));
+	SPI_freetuptable(SPI_tuptable);
+	return source;
+}
+
+bool
+loyalty_knows_birthdays(LoyaltyProgram *program)
+{
+	return customers_of(program) != NULL;
+}
+
+/*
+ * Read customers as their table's owner; returns in how many columns the key
+ * comes, before the birthday.
+ */
+static int
+read_customers(LoyaltySource *source, bool by_key, Datum value)
+{
+	LoyaltyIdentity save;
+	int			nest;
+
+	loyalty_become_reader(loyalty_source_owner(source), &save);
+	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
+	if (loyalty_execute_with(customers_sql(source, by_key), TEXTARRAYOID, value) != SPI_OK_SELECT)
+		elog(ERROR, "could not read birthdays");
+	loyalty_unpin_settings(nest);
+	loyalty_resume(&save);
+	return source->expr[ITEM_CUSTOMER]->nparts;
+}
+
+/* the customer of a row that was read; NULL if part of the key is */
+static char *
+customer_of_row(uint64 row, int nparts)
+{
+	char	   *parts[LOYALTY_MAX_KEY];
+
+	for (int i = 0; i < nparts; i++)
+		parts[i] = loyalty_spi_text(row, i + 1);
+	return loyalty_compose_key(parts, nparts);
+}
+
+/*
+ * The birthdays of customers, where they are known.
+ */
+void
+loyalty_read_birthdays(LoyaltyProgram *program, char **customers, int n, bool *known, DateADT *birthdays)
+{
+	LoyaltySource *source = customers_of(program);
+	int			nparts;
+
+	memset(known, false, sizeof(bool) * n);
+	if (source == NULL)
+		return;
+	nparts = read_customers(source, true, loyalty_text_array(customers, n));
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		char	   *customer = customer_of_row(row, nparts);
+		bool		isnull;
+		DateADT		born = DatumGetDateADT(loyalty_spi_datum(row, nparts + 1, &isnull));
+
+		for (int i = 0; i < n && customer != NULL && !isnull; i++)
+			if (customers[i] != NULL && strcmp(customers[i], customer) == 0)
+			{
+				known[i] = true;
+				birthdays[i] = born;
+			}
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
  * birthdays_of(program_id, days text[]) -> setof (customer, birthday): who was
  * born on one of these days, given as MMDD.
  */
@@ -185,11 +279,7 @@ loyalty_birthdays_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	LoyaltyIdentity books;
-	LoyaltyIdentity save;
 	LoyaltySource *source;
-	Datum		value = Int32GetDatum(PG_GETARG_INT32(0));
-	char	   *sql;
-	int			nest;
 	int			nparts;
 	bool		isnull;
 
@@ -197,34 +287,20 @@ loyalty_birthdays_of(PG_FUNCTION_ARGS)
 	loyalty_config_pin();
 	loyalty_become(loyalty_owner(), &books);
 	loyalty_connect();
-	if (loyalty_run(&plan_get, &value, NULL) == 0)
+	source = customers_of(loyalty_program_by_id(PG_GETARG_INT32(0)));
+	if (source == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_LOYALTY_UNKNOWN),
-				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0))));
-	source = customers_source(loyalty_program_by_id(PG_GETARG_INT32(0)),
-							  DatumGetObjectId(loyalty_spi_datum(0, 1, &isnull)), loyalty_spi_text(0, 2),
-							  loyalty_spi_text(0, 3), loyalty_spi_text(0, 4));
-	SPI_freetuptable(SPI_tuptable);
-
-	loyalty_become_reader(loyalty_source_owner(source), &save);
-	nest = loyalty_pin_settings(source->search_path, source->program->time_zone);
-	sql = customers_sql(source);
-	nparts = source->expr[ITEM_CUSTOMER]->nparts;
-	if (loyalty_execute_with(sql, TEXTARRAYOID, PG_GETARG_DATUM(1)) != SPI_OK_SELECT)
-		elog(ERROR, "could not read birthdays");
-	loyalty_unpin_settings(nest);
-	loyalty_resume(&save);
+				 errmsg("nothing says where birthdays of programme %d are", PG_GETARG_INT32(0)),
+				 errhint("Say it with loyalty.set_birthday().")));
+	nparts = read_customers(source, false, PG_GETARG_DATUM(1));
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		char	   *parts[LOYALTY_MAX_KEY];
-		char	   *customer;
+		char	   *customer = customer_of_row(row, nparts);
 		Datum		values[2];
 		bool		nulls[2] = {false};
 
-		for (int i = 0; i < nparts; i++)
-			parts[i] = loyalty_spi_text(row, i + 1);
-		customer = loyalty_compose_key(parts, nparts);
 		if (customer == NULL)
 			continue;
 		values[0] = CStringGetTextDatum(customer);
