@@ -19,7 +19,7 @@ OBJS = \
 	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o src/ledger/whatif.o \
 	src/member/member.o src/member/account.o src/member/window.o src/member/standing.o src/member/record.o src/member/override.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
-	src/redeem/adjust.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
+	src/redeem/adjust.o src/redeem/household.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \
 	src/upkeep/step.o src/upkeep/expire.o src/upkeep/review.o src/upkeep/launcher.o src/upkeep/worker.o \
 	src/outbox/setting.o src/outbox/tell.o src/outbox/announce.o src/outbox/door.o src/outbox/queue.o src/outbox/close.o \
 	src/analytics/days.o src/analytics/pairs.o src/analytics/simplex.o src/analytics/lifetime.o src/analytics/campaign.o src/analytics/nonmember.o src/analytics/lines.o

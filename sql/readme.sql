@@ -17,6 +17,13 @@ SELECT seq, kind, doc_key, points, balance FROM loyalty.statement('club', '7');
 SELECT step, rule, calculation, points FROM loyalty.explain('invoices', '2');
 SELECT * FROM loyalty.check();
 
+-- points as money, reserved for a basket
+SELECT loyalty.set_redemption('club', point_value => 0.5, hold_minutes => 15);
+SELECT points, value, limited_by FROM loyalty.quote_redemption('club', '7', amount => 4);
+SELECT * FROM loyalty.reserve('club', '7', 8, key => 'basket 4711', amount => 4);
+SELECT * FROM loyalty.capture_hold('club', '7', 'basket 4711', points => 6, source => 'invoices', doc_key => '4');
+SELECT * FROM loyalty.cancel_redemption('club', '7', 'basket 4711');
+
 -- rules with conditions
 SELECT loyalty.set_rule('club', 'double weekend', kind => 'multiplier', factor => 2,
 	condition => 'document.weekday IN (6, 7)') > 0 AS set;

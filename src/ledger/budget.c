@@ -85,7 +85,7 @@ take(LoyaltyBatch *batch, LoyaltyProgram *program, LoyaltyRule *rule)
 		if (pass > 0)
 			break;
 		rows = loyalty_run(batch->budgets == NIL ? &plan_take : &plan_take_nowait, &id, NULL);
-		loyalty_lock_no_further_members();
+		(void) loyalty_lock_no_further_members();
 		old = MemoryContextSwitchTo(batch->context);
 		for (uint64 i = 0; i < rows; i++)
 		{

@@ -187,7 +187,7 @@ extern void loyalty_meet_at_enrolment(LoyaltyBatch *batch, LoyaltyDocument *doc)
 extern void loyalty_lock_if_in_order(int64 member_id);
 extern int	loyalty_compare_int8(const void *a, const void *b);
 extern LoyaltyMember *loyalty_lock_in_order(int64 *ids, ItemPointerData *tids, int n, int *nfound);
-extern void loyalty_lock_no_further_members(void);
+extern bool loyalty_lock_no_further_members(void);
 extern int64 loyalty_last_locked(void);
 extern void loyalty_forget_locks(void);
 

@@ -65,13 +65,17 @@ loyalty_forget_locks(void)
 }
 
 /*
- * Something that others may wait for while they hold a member was locked:
- * from now on members are locked only where they are free.
+ * Something is locked that others may wait for while they hold a member: from
+ * now on members are locked only where they are free.  Returns whether this is
+ * the first such thing, so that it can be waited for.
  */
-void
+bool
 loyalty_lock_no_further_members(void)
 {
+	bool		first = highest_locked != PG_INT64_MAX;
+
 	highest_locked = PG_INT64_MAX;
+	return first;
 }
 
 int
@@ -298,7 +302,7 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 			if (entry == NULL)
 			{
 				ids[n++] = id;
-				/* a number with salt belongs to a collision: make its row here */
+				/* a number with salt belongs to a collision, or to who left a household: make its row here */
 				if (salt > 0 && may_enrol(doc))
 					loyalty_enrol_members(&program, &id, &doc->facts->customer, &doc->facts->date, 1);
 				break;
@@ -306,7 +310,8 @@ assign_members(LoyaltyBatch *batch, int64 *ids)
 			if (entry->member == NULL)
 				break;			/* no member */
 			if (entry->member->program->id == program->id &&
-				strcmp(entry->member->customer, doc->facts->customer) == 0)
+				strcmp(entry->member->customer, doc->facts->customer) == 0 &&
+				(entry->member->left_at == 0 || doc->facts->at < entry->member->left_at))
 			{
 				if (!program->explicit_enrolment || doc->facts->date >= entry->member->joined_on)
 					doc->member_id = id;

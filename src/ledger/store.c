@@ -106,9 +106,11 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 static LoyaltyPlan update_member = {
 	.sql = "UPDATE loyalty.member SET tier_id = $2, balance = $3, debt = $4, qualifying = $5, carry = $6, last_seq = $7,"
 	" lots_through = $8, held = $9, merged_into = $10, next_expiry = $11, expired_through = $12, usable_from = $13,"
-	" lapses_on = $14, tier_since = $15, tier_until = $16, tier_review = $17, tier_at = $18 WHERE member_id = $1",
+	" lapses_on = $14, tier_since = $15, tier_until = $16, tier_review = $17, tier_at = $18,"
+	" left_at = $19 WHERE member_id = $1",
 	.nparams = WRITTEN, .types = {INT8OID, INT4OID, NUMERICOID, NUMERICOID, NUMERICOID, NUMERICARRAYOID, INT8OID,
-	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, TIMESTAMPTZOID}
+	INT8OID, NUMERICOID, INT8OID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, DATEOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID}
 };
 
 /*
@@ -441,6 +443,8 @@ member_values(LoyaltyMember *m, Datum *values, bool *nulls)
 	nulls[16] = m->tier_review == DATEVAL_NOEND;
 	values[17] = TimestampTzGetDatum(m->tier_at);
 	nulls[17] = m->tier_at == 0;
+	values[18] = TimestampTzGetDatum(m->left_at);
+	nulls[18] = m->left_at == 0;
 }
 
 /*

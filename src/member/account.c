@@ -34,7 +34,8 @@ loyalty_enrol_customer(LoyaltyProgram *program, char *customer, DateADT joined)
 		number = loyalty_member_number(program, customer, salt);
 		loyalty_enrol_members(&program, &number, &customer, &joined, 1);
 		m = loyalty_read_member(number);
-		if (m == NULL || m->program->id != program->id || strcmp(m->customer, customer) != 0)
+		if (m == NULL || m->program->id != program->id || strcmp(m->customer, customer) != 0 ||
+			m->left_at != 0)
 			number = 0;
 	}
 	return number;

@@ -34,7 +34,7 @@
 	"m.member_id, m.program_id, m.customer, m.joined_on, m.tier_id, m.balance, m.debt," \
 	" m.qualifying, m.carry, m.last_seq, m.lots_through, m.held, m.merged_into," \
 	" m.next_expiry, m.expired_through, m.usable_from, m.lapses_on," \
-	" m.tier_since, m.tier_until, m.tier_review, m.tier_at, m.ctid"
+	" m.tier_since, m.tier_until, m.tier_review, m.tier_at, m.left_at, m.ctid"
 
 static LoyaltyPlan plan_lock = {
 	.sql = "SELECT " MEMBER_COLUMNS " FROM loyalty.member m WHERE m.member_id = ANY ($1)"
@@ -54,7 +54,7 @@ static LoyaltyPlan plan_read = {
 };
 
 static LoyaltyPlan plan_customer = {
-	.sql = "SELECT m.program_id, m.customer FROM loyalty.member m WHERE m.member_id = $1",
+	.sql = "SELECT m.program_id, m.customer, m.left_at FROM loyalty.member m WHERE m.member_id = $1",
 	.nparams = 1, .types = {INT8OID}
 };
 
@@ -103,7 +103,8 @@ loyalty_member_number(LoyaltyProgram *program, const char *customer, int salt)
 }
 
 /*
- * The number a customer has, or would get: *exists says which.
+ * The number a customer has, or would get: *exists says which.  A member that
+ * he was before he left a household is passed over.
  */
 static int64
 probe(LoyaltyProgram *program, const char *customer, bool *exists)
@@ -115,9 +116,11 @@ probe(LoyaltyProgram *program, const char *customer, bool *exists)
 		bool		isnull;
 
 		*exists = loyalty_run(&plan_customer, &value, NULL) > 0;
-		if (!*exists ||
-			(DatumGetInt32(loyalty_spi_datum(0, 1, &isnull)) == program->id &&
-			 strcmp(loyalty_spi_text(0, 2), customer) == 0))
+		if (!*exists)
+			return number;
+		(void) loyalty_spi_datum(0, 3, &isnull);
+		if (isnull && DatumGetInt32(loyalty_spi_datum(0, 1, &isnull)) == program->id &&
+			strcmp(loyalty_spi_text(0, 2), customer) == 0)
 			return number;
 	}
 }
@@ -211,6 +214,7 @@ fill(LoyaltyMember *m, Datum *values, bool *nulls, ItemPointer tid)
 	m->tier_until = nulls[18] ? DATEVAL_NOEND : DatumGetDateADT(values[18]);
 	m->tier_review = nulls[19] ? DATEVAL_NOEND : DatumGetDateADT(values[19]);
 	m->tier_at = nulls[20] ? 0 : DatumGetTimestampTz(values[20]);
+	m->left_at = nulls[21] ? 0 : DatumGetTimestampTz(values[21]);
 	m->tier_was = m->tier_id;
 	m->tid = *tid;
 }
@@ -327,7 +331,7 @@ lock_row(KeyWalk *w, ItemPointerData tid, bool nowait)
 	if (!IsolationUsesXactSnapshot())
 		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 	switch (table_tuple_lock(w->rel, &tid, w->snapshot, w->slot, GetCurrentCommandId(false),
-							 LockTupleNoKeyExclusive, nowait ? LockWaitError : LockWaitBlock,
+							 LockTupleNoKeyExclusive, nowait ? LockWaitSkip : LockWaitBlock,
 							 flags, &failure))
 	{
 		case TM_Ok:
@@ -338,6 +342,13 @@ lock_row(KeyWalk *w, ItemPointerData tid, bool nowait)
 				ereport(ERROR,
 						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						 errmsg("could not serialize access due to concurrent update")));
+			return false;
+		case TM_WouldBlock:
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("a member is locked by another transaction"),
+					 errdetail("This transaction has locked others before, and waiting out of order could deadlock."),
+					 errhint("Try again; calls for several customers are best made in transactions of their own.")));
 			return false;
 		default:
 			elog(ERROR, "could not lock a row of \"%s\"", RelationGetRelationName(w->rel));

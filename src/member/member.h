@@ -11,7 +11,7 @@
 #include "rule/rule.h"
 
 /* columns of loyalty.member */
-#define LOYALTY_MEMBER_NATTS 21
+#define LOYALTY_MEMBER_NATTS 22
 
 /* what he bought, see ledger/history.c */
 typedef struct LoyaltyHistory LoyaltyHistory;
@@ -42,6 +42,7 @@ typedef struct LoyaltyMember
 	DateADT		tier_until;		/* NOEND for none */
 	DateADT		tier_review;	/* NOEND for none */
 	TimestampTz tier_at;		/* 0 where it just follows */
+	TimestampTz left_at;		/* from then on the customer is another member; 0 for never */
 	int32		tier_was;		/* when it was last noted in the history */
 	TimestampTz tier_moved_at;	/* what moved it since then */
 	ItemPointerData tid;

@@ -1,6 +1,6 @@
 /*
  * adjust.c
- *	  Points moved by hand: adjustments, transfers, merges of customers.
+ *	  Points moved by hand: adjustments and transfers.
  */
 #include "postgres.h"
 
@@ -8,35 +8,35 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 
 #include "errors.h"
 #include "redeem/redeem.h"
 
 PG_FUNCTION_INFO_V1(loyalty_adjust);
 PG_FUNCTION_INFO_V1(loyalty_transfer_points);
-PG_FUNCTION_INFO_V1(loyalty_merge_customers);
 
 /* whoever may adjust as much as he likes */
 #define APPROVER "loyalty_manager"
-
-/* open holds go along with the points; what the other has under that key stays */
-static LoyaltyPlan plan_copy_holds = {
-	.sql = "INSERT INTO loyalty.hold (member_id, key, points, value, state, created_at, expires_at)"
-	" SELECT $2, h.key, h.points, h.value, 'open', h.created_at, h.expires_at FROM loyalty.hold h"
-	" WHERE h.member_id = $1 AND h.state = 'open' AND h.expires_at > $3"
-	" ON CONFLICT (member_id, key) DO NOTHING RETURNING points",
-	.nparams = 3, .types = {INT8OID, INT8OID, TIMESTAMPTZOID}
-};
-
-static LoyaltyPlan plan_release_holds = {
-	.sql = "UPDATE loyalty.hold SET state = 'released', closed_at = $2 WHERE member_id = $1 AND state = 'open'",
-	.nparams = 2, .types = {INT8OID, TIMESTAMPTZOID}
-};
 
 static char *
 text_of(Points points)
 {
 	return loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(points)));
+}
+
+/* a day as text, whatever the session's DateStyle */
+static char *
+date_text(DateADT date)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	if (DATE_IS_NOEND(date))
+		return "infinity";
+	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	return psprintf("%04d-%02d-%02d", year, month, day);
 }
 
 /*
@@ -97,8 +97,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 	loyalty_call_numeric(&c, "points", fcinfo, 2);
 	loyalty_call_argument(&c, "reason", reason, true);
 	if (!PG_ARGISNULL(5))
-		loyalty_call_argument(&c, "expires_on", expires_on == DATEVAL_NOEND ? "infinity" :
-							  psprintf("%d", expires_on + POSTGRES_EPOCH_JDATE), true);
+		loyalty_call_argument(&c, "expires_on", date_text(expires_on), true);
 	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{
@@ -131,9 +130,11 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(result);
 }
 
-/* the other side of a call: its figures, and the answer under the same key */
-static void
-record_other(LoyaltyCall *c, Points points)
+/*
+ * The other side of a call: its figures, and the answer under the same key.
+ */
+void
+loyalty_call_record_other(LoyaltyCall *c, Points points)
 {
 	if (c->other->dirty)
 		loyalty_store_members(&c->other, 1);
@@ -175,86 +176,8 @@ loyalty_transfer_points(PG_FUNCTION_ARGS)
 		c.answer.points = points;
 		c.other_id = c.other->id;
 		loyalty_call_store(&c);
-		record_other(&c, points);
+		loyalty_call_record_other(&c, points);
 	}
-	result = loyalty_call_result(&c, fcinfo);
-	loyalty_call_end(&c);
-	PG_RETURN_DATUM(result);
-}
-
-/* holds of one member become the other's */
-static void
-move_holds(LoyaltyCall *c)
-{
-	LoyaltyMember *from = c->member;
-	Datum		values[3];
-	uint64		n;
-	bool		isnull;
-
-	if (from->held == 0)
-		return;
-	values[0] = Int64GetDatum(from->id);
-	values[1] = Int64GetDatum(c->other->id);
-	values[2] = TimestampTzGetDatum(c->now);
-	n = loyalty_write(&plan_copy_holds, values, NULL);
-	for (uint64 i = 0; i < n; i++)
-		c->other->held += loyalty_points_from_datum(loyalty_spi_datum(i, 1, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	values[1] = TimestampTzGetDatum(c->now);
-	(void) loyalty_write(&plan_release_holds, values, NULL);
-	from->held = 0;
-}
-
-/* the tiers of both, once it is on record whose purchases are whose */
-static void
-settle_tiers(LoyaltyCall *c, LoyaltyMember *merged)
-{
-	(void) loyalty_settle_tier(merged, c->now, c->now);
-	(void) loyalty_settle_tier(c->other, c->now, c->now);
-	loyalty_store_flush();
-	if (merged->dirty)
-		loyalty_store_members(&merged, 1);
-	if (c->other->dirty)
-		loyalty_store_members(&c->other, 1);
-}
-
-/*
- * merge_customers(program, customer, into_customer, at)
- *	-> (points, value, balance, available) of who has the points now
- *
- * What the customer has goes to the other one for good, and so does whatever
- * is booked for him later.  To merge again does nothing.
- */
-Datum
-loyalty_merge_customers(PG_FUNCTION_ARGS)
-{
-	char	   *from = loyalty_required_text(fcinfo, 1, "customer");
-	char	   *into = loyalty_required_text(fcinfo, 2, "into_customer");
-	LoyaltyCall c;
-	Datum		result;
-
-	loyalty_call_begin(&c, "merge_customers", fcinfo, 3);
-	loyalty_call_lock(&c, from, into);
-	if (c.other != c.member)
-	{
-		LoyaltyMember *merged = c.member;
-
-		c.key = loyalty_merge_key(merged->id);
-		loyalty_call_argument(&c, "customer", from, true);
-		loyalty_call_argument(&c, "into", into, true);
-		appendStringInfoChar(&c.arguments, '}');
-		move_holds(&c);
-		c.answer.points = loyalty_balance_at(merged, c.at);
-		loyalty_sweep(merged, c.other, c.at, c.now);
-		merged->merged_into = c.other->id;
-		merged->dirty = true;
-		c.other_id = c.other->id;
-		loyalty_call_store(&c);
-		record_other(&c, c.answer.points);
-		settle_tiers(&c, merged);
-	}
-	c.answer.balance = loyalty_balance_at(c.other, c.at);
-	c.answer.available = loyalty_available(c.other, c.at);
 	result = loyalty_call_result(&c, fcinfo);
 	loyalty_call_end(&c);
 	PG_RETURN_DATUM(result);

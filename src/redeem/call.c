@@ -222,6 +222,17 @@ loyalty_call_lock(LoyaltyCall *c, const char *customer, const char *other)
 				c->other = &members[i];
 			again |= members[i].merged_into != 0;
 		}
+		/* or he may have left a household */
+		if (mine != id && member_of(c, customer) != id)
+		{
+			id = member_of(c, customer);
+			again = true;
+		}
+		if (other != NULL && others != other_id && member_of(c, other) != other_id)
+		{
+			other_id = member_of(c, other);
+			again = true;
+		}
 		if (c->member == NULL || c->other == NULL)
 			elog(ERROR, "member " INT64_FORMAT " vanished", mine);
 	}

@@ -180,7 +180,7 @@ loyalty_reserve(PG_FUNCTION_ARGS)
 	loyalty_call_numeric(&c, "amount", fcinfo, 5);
 	if (!PG_ARGISNULL(6))
 		loyalty_call_argument(&c, "lines", JsonbToCString(NULL, &PG_GETARG_JSONB_P(6)->root, 0), false);
-	order = loyalty_order(fcinfo, 5, 6, policy);
+	order = loyalty_order(fcinfo, 5, 6, c.program);
 
 	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))

@@ -25,27 +25,36 @@ static LoyaltyPlan plan_used = {
 	.nparams = 4, .types = {INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID}
 };
 
+/* is a category, or one above it, excluded? */
+static bool
+is_excluded_category(LoyaltyProgram *program, const char *category)
+{
+	for (const char *c = category; c != NULL; c = loyalty_category_parent(program, c))
+	{
+		ListCell   *lc;
+
+		foreach(lc, program->policy->excluded)
+			if (strcmp(lfirst(lc), c) == 0)
+				return true;
+	}
+	return false;
+}
+
 /* does a line's category, one or an array of them, name one that is excluded? */
 static bool
-is_excluded(LoyaltyPolicy *policy, Jsonb *category)
+is_excluded(LoyaltyProgram *program, Jsonb *category)
 {
 	JsonbIterator *it;
 	JsonbValue	v;
 	JsonbIteratorToken token;
-	ListCell   *lc;
 
-	if (category == NULL)
+	if (category == NULL || program->policy->excluded == NIL)
 		return false;
 	it = JsonbIteratorInit(&category->root);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		if (token != WJB_ELEM || v.type != jbvString)
-			continue;
-		foreach(lc, policy->excluded)
-			if (strlen(lfirst(lc)) == v.val.string.len &&
-				memcmp(lfirst(lc), v.val.string.val, v.val.string.len) == 0)
-				return true;
-	}
+		if (token == WJB_ELEM && v.type == jbvString &&
+			is_excluded_category(program, pnstrdup(v.val.string.val, v.val.string.len)))
+			return true;
 	return false;
 }
 
@@ -54,8 +63,9 @@ is_excluded(LoyaltyPolicy *policy, Jsonb *category)
  * sum), and lines as [{key, product, category, qty, amount}].
  */
 LoyaltyOrder
-loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy)
+loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyProgram *program)
 {
+	LoyaltyPolicy *policy = loyalty_policy(program);
 	LoyaltyOrder order = {NULL, NULL};
 	LoyaltyLine *line = NULL;
 	Numeric		sum = loyalty_num_int(0);
@@ -71,7 +81,7 @@ loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *pol
 			continue;
 		(void) loyalty_num_checked(line[i].amount, "amount");
 		sum = loyalty_num_add(sum, line[i].amount);
-		if (is_excluded(policy, line[i].category))
+		if (is_excluded(program, line[i].category))
 			excluded = loyalty_num_add(excluded, line[i].amount);
 	}
 	if (!PG_ARGISNULL(amount))
@@ -293,7 +303,6 @@ loyalty_quote_redemption(PG_FUNCTION_ARGS)
 	char	   *name = loyalty_required_text(fcinfo, 0, "program");
 	MemoryContext context = CurrentMemoryContext;
 	LoyaltyProgram *program;
-	LoyaltyPolicy *policy;
 	LoyaltyIdentity save;
 	LoyaltyOrder order;
 	LoyaltyMember *m = NULL;
@@ -311,8 +320,7 @@ loyalty_quote_redemption(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	loyalty_config_pin();
 	program = loyalty_program_by_name(name);
-	policy = loyalty_policy(program);
-	order = loyalty_order(fcinfo, 2, 3, policy);
+	order = loyalty_order(fcinfo, 2, 3, program);
 	loyalty_become(loyalty_owner(), &save);
 	loyalty_connect();
 	if (!PG_ARGISNULL(1))

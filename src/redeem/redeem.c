@@ -94,7 +94,7 @@ loyalty_redeem(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(7))
 		loyalty_call_argument(&c, "lines", JsonbToCString(NULL, &PG_GETARG_JSONB_P(7)->root, 0), false);
 
-	order = loyalty_order(fcinfo, 6, 7, loyalty_policy(c.program));
+	order = loyalty_order(fcinfo, 6, 7, c.program);
 	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{

@@ -65,7 +65,7 @@ extern Datum loyalty_call_result(LoyaltyCall *c, FunctionCallInfo fcinfo);
 extern bool loyalty_call_may(LoyaltyCall *c, const char *role);
 
 /* quote.c */
-extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyPolicy *policy);
+extern LoyaltyOrder loyalty_order(FunctionCallInfo fcinfo, int amount, int lines, LoyaltyProgram *program);
 extern Points loyalty_quote(LoyaltyProgram *program, LoyaltyMember *member, Points available, LoyaltyOrder *order,
 							TimestampTz at, Numeric *value, const char **limited_by);
 extern Numeric loyalty_share_of(LoyaltyProgram *program, Numeric value, Points points, Points all);
@@ -73,6 +73,7 @@ extern void loyalty_check_available(LoyaltyCall *c, Points points);
 extern Numeric loyalty_check_limits(LoyaltyCall *c, Points points, LoyaltyOrder *order);
 
 /* adjust.c */
+extern void loyalty_call_record_other(LoyaltyCall *c, Points points);
 extern void loyalty_check_clerk(LoyaltyCall *c, Points points);
 extern void loyalty_check_reason(const char *reason);
 

@@ -17,6 +17,7 @@
 #include "rule/match.h"
 
 PG_FUNCTION_INFO_V1(loyalty_lock_account);
+PG_FUNCTION_INFO_V1(loyalty_may_wait);
 PG_FUNCTION_INFO_V1(loyalty_draw_reward);
 PG_FUNCTION_INFO_V1(loyalty_cancel_reward_points);
 PG_FUNCTION_INFO_V1(loyalty_unmet_rewards);
@@ -37,6 +38,16 @@ loyalty_lock_account(PG_FUNCTION_ARGS)
 	id = c.member->id;
 	loyalty_call_end(&c);
 	PG_RETURN_INT64(id);
+}
+
+/*
+ * may_wait() -> boolean: whether nothing that all members share is locked yet;
+ * from now on it is
+ */
+Datum
+loyalty_may_wait(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(loyalty_lock_no_further_members());
 }
 
 /*

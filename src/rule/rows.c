@@ -172,7 +172,8 @@ fill_member(LoyaltyRuleBook *book, LoyaltyQuestion *q)
 	put(row, IN_MEMBER_TIER_RANK, Int32GetDatum(rank));
 	put_date(row, IN_MEMBER_JOINED_ON, q->joined_on, true);
 	put(row, IN_MEMBER_DAYS_SINCE_JOINED, Int32GetDatum(date - q->joined_on));
-	put(row, IN_MEMBER_DAYS_TO_ANNIVERSARY, Int32GetDatum(days_to(q->joined_on, date, true)));
+	if (WANTED(book, SPACE_MEMBER, IN_MEMBER_DAYS_TO_ANNIVERSARY))
+		put(row, IN_MEMBER_DAYS_TO_ANNIVERSARY, Int32GetDatum(days_to(q->joined_on, date, true)));
 	put_date(row, IN_MEMBER_BIRTHDAY, q->facts->birthday, q->facts->has_birthday);
 	row->nulls[IN_MEMBER_DAYS_TO_BIRTHDAY] = !q->facts->has_birthday;
 	if (q->facts->has_birthday)

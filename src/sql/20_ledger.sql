@@ -27,7 +27,8 @@ CREATE TABLE loyalty.member (
 	tier_since      date,
 	tier_until      date,
 	tier_review     date,
-	tier_at         timestamptz
+	tier_at         timestamptz,
+	left_at         timestamptz
 ) WITH (fillfactor = 70);
 CREATE INDEX member_tier_review ON loyalty.member (tier_review) WHERE tier_review IS NOT NULL;
 COMMENT ON TABLE loyalty.member IS 'a customer in one programme, with the figures that posting keeps';
@@ -52,6 +53,7 @@ COMMENT ON COLUMN loyalty.member.tier_since IS 'day from which the member is in 
 COMMENT ON COLUMN loyalty.member.tier_until IS 'last day for which the tier is kept, see tier_policy.retention and override_tier(); NULL for no end';
 COMMENT ON COLUMN loyalty.member.tier_review IS 'day from which time alone may have changed the tier, so that it is worked out when it is asked for; NULL for none';
 COMMENT ON COLUMN loyalty.member.tier_at IS 'instant as of which the tier was written down; NULL where the tier simply follows the qualifying amount';
+COMMENT ON COLUMN loyalty.member.left_at IS 'instant from which the customer is another member, because he left a household, whose this one stays (merged_into); NULL for never';
 
 CREATE TABLE loyalty.document (
 	source_id       integer NOT NULL,

@@ -33,8 +33,8 @@ COMMENT ON COLUMN loyalty.reward.program_id IS 'programme';
 COMMENT ON COLUMN loyalty.reward.name IS 'name by which functions address the reward';
 COMMENT ON COLUMN loyalty.reward.kind IS 'money (off), percent (off), product, service, privilege, ticket or draw (an entry in a prize draw)';
 COMMENT ON COLUMN loyalty.reward.cost IS 'points for one unit';
-COMMENT ON COLUMN loyalty.reward.value IS 'money off, or percent off';
-COMMENT ON COLUMN loyalty.reward.categories IS 'categories it is for; NULL for all';
+COMMENT ON COLUMN loyalty.reward.value IS 'money off, or percent off the goods it is for (categories, products)';
+COMMENT ON COLUMN loyalty.reward.categories IS 'categories it is for, and all below them; NULL for all';
 COMMENT ON COLUMN loyalty.reward.products IS 'products it is for; NULL for all';
 COMMENT ON COLUMN loyalty.reward.description IS 'text for customers';
 COMMENT ON COLUMN loyalty.reward.stock IS 'units there are in all; NULL for no limit';
@@ -128,6 +128,8 @@ CREATE TABLE loyalty.voucher_use (
 	doc_key         text,
 	expires_at      timestamptz,
 	occurred_at     timestamptz NOT NULL,
+	arguments       jsonb NOT NULL,
+	remaining       numeric NOT NULL,
 	PRIMARY KEY (member_id, code, key)
 );
 COMMENT ON TABLE loyalty.voucher_use IS 'uses of vouchers, and reservations; one that is reserved counts until it expires';
@@ -141,3 +143,5 @@ COMMENT ON COLUMN loyalty.voucher_use.customer IS 'customer who used it, if know
 COMMENT ON COLUMN loyalty.voucher_use.doc_key IS 'document it was used for, in the caller''s words';
 COMMENT ON COLUMN loyalty.voucher_use.expires_at IS 'instant from which a reservation does not count any more';
 COMMENT ON COLUMN loyalty.voucher_use.occurred_at IS 'business time';
+COMMENT ON COLUMN loyalty.voucher_use.arguments IS 'arguments of the call: the same key with others is an error';
+COMMENT ON COLUMN loyalty.voucher_use.remaining IS 'answer: what was left of the voucher''s value';

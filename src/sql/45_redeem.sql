@@ -149,7 +149,14 @@ CREATE FUNCTION loyalty.merge_customers(program text, customer text, into_custom
 RETURNS record
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_merge_customers';
 COMMENT ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz) IS
-'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer for good; both names then answer with the one balance (a household, too)';
+'gives a customer''s points, debt, holds and qualifying amount, and all that is booked for him later, to another customer; both names then answer with the one balance.  For good, or as a household that the customer leaves with leave_household(); to merge again gives the same answer';
+
+CREATE FUNCTION loyalty.leave_household(program text, customer text, key text, at timestamptz DEFAULT NULL,
+	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
+RETURNS record
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_leave_household';
+COMMENT ON FUNCTION loyalty.leave_household(text, text, text, timestamptz) IS
+'lets a customer who shares the balance of another (merge_customers()) begin an account of his own: his documents dated from then on are his; points, history and qualifying amount of the time before stay with the household, and so do later changes of documents of that time.  Answers with his own figures';
 
 CREATE FUNCTION loyalty.close_holds(as_of timestamptz DEFAULT NULL, after bigint DEFAULT 0, batch integer DEFAULT 1000,
 	OUT last bigint, OUT done bigint)
@@ -157,3 +164,18 @@ RETURNS record
 LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_close_holds';
 COMMENT ON FUNCTION loyalty.close_holds(timestamptz, bigint, integer) IS
 'step of upkeep(): notes for members after that number that holds have expired, which counts already; returns the last member (NULL: none left) and the number of holds';
+
+CREATE FUNCTION loyalty.members_of(account bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH RECURSIVE a (id) AS (
+		SELECT account WHERE account IS NOT NULL
+		UNION
+		SELECT o.other_member_id FROM a CROSS JOIN LATERAL
+			(SELECT x.other_member_id FROM loyalty.operation x
+			WHERE x.member_id = a.id AND x.key >= 'merge:' AND x.key < 'merge;'
+				AND x.key = 'merge:' || x.other_member_id::text OFFSET 0) o)
+	SELECT a.id FROM a
+$$;
+COMMENT ON FUNCTION loyalty.members_of(bigint) IS
+'internal: a member and all who were merged into him';

@@ -5,6 +5,11 @@ LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_lock_account';
 COMMENT ON FUNCTION loyalty.lock_account(text, text, timestamptz) IS
 'internal: locks the member who has the customer''s points, and returns his number';
 
+CREATE FUNCTION loyalty.may_wait() RETURNS boolean
+LANGUAGE c AS 'MODULE_PATHNAME', 'loyalty_may_wait';
+COMMENT ON FUNCTION loyalty.may_wait() IS
+'internal: something is about to be locked that others wait for while they hold a member: may this transaction wait for it?  From now on it locks only members that are free, so that nobody waits in a circle';
+
 CREATE FUNCTION loyalty.draw_reward(program text, customer text, points numeric, key text, reward text, units integer,
 	value numeric, source text, doc_key text, at timestamptz,
 	OUT points numeric(18,2), OUT value numeric, OUT balance numeric(18,2), OUT available numeric(18,2))
@@ -97,6 +102,106 @@ $$;
 COMMENT ON FUNCTION loyalty.set_reward(text, text, text, numeric, numeric, text[], text[], text, integer, numeric, date, date, text, integer, text, integer, integer, text) IS
 'creates or changes a reward; see the columns of loyalty.reward for the settings';
 
+CREATE FUNCTION loyalty.order_goods(program_id integer, amount numeric, lines jsonb, categories text[], products text[],
+	OUT total numeric, OUT goods numeric, OUT prices numeric[])
+RETURNS record
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	v_sum numeric;
+BEGIN
+	IF amount IS NOT NULL THEN
+		PERFORM loyalty.check_number('amount', amount, false);
+	END IF;
+	total := amount;
+	goods := amount;
+	IF lines IS NULL THEN
+		IF categories IS NOT NULL OR products IS NOT NULL THEN
+			goods := NULL;		-- which of them it is for is not known
+		END IF;
+		RETURN;
+	END IF;
+	IF jsonb_typeof(lines) <> 'array' OR EXISTS (SELECT FROM jsonb_array_elements(lines) l
+			WHERE jsonb_typeof(l) <> 'object') THEN
+		RAISE EXCEPTION 'lines must be an array of objects' USING ERRCODE = '22023',
+			HINT = 'They look like [{"product": "p1", "category": "shoes", "qty": 2, "amount": 39.90}].';
+	END IF;
+	IF EXISTS (SELECT FROM jsonb_array_elements(lines) l
+			WHERE coalesce(jsonb_typeof(l -> 'amount'), 'null') NOT IN ('number', 'null')
+				OR coalesce(jsonb_typeof(l -> 'qty'), 'null') NOT IN ('number', 'null')) THEN
+		RAISE EXCEPTION '"amount" and "qty" of a line must be numbers' USING ERRCODE = '22023',
+			HINT = 'They look like [{"product": "p1", "category": "shoes", "qty": 2, "amount": 39.90}].';
+	END IF;
+	-- a line is in its categories and in all above them
+	WITH RECURSIVE line AS (
+		SELECT n, l ->> 'product' AS product, coalesce((l ->> 'amount')::numeric, 0) AS amount,
+			coalesce((l ->> 'qty')::numeric, 1) AS qty, l -> 'category' AS category
+		FROM jsonb_array_elements(lines) WITH ORDINALITY x (l, n)
+	), place AS (
+		SELECT l.n, c.category FROM line l
+		CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(l.category) WHEN 'array' THEN l.category
+			WHEN 'string' THEN jsonb_build_array(l.category) ELSE '[]' END) c (category)
+		UNION
+		SELECT p.n, a.parent FROM place p
+		JOIN loyalty.category a ON a.program_id = order_goods.program_id AND a.category = p.category
+	), hit AS (
+		SELECT l.*, (categories IS NULL OR EXISTS (SELECT FROM place p WHERE p.n = l.n AND p.category = ANY (categories)))
+			AND (products IS NULL OR coalesce(l.product = ANY (products), false)) AS is_for
+		FROM line l
+	)
+	SELECT sum(h.amount), coalesce(sum(h.amount) FILTER (WHERE h.is_for), 0),
+			(SELECT array_agg(x.amount / x.qty ORDER BY x.amount / x.qty)
+			FROM hit x CROSS JOIN LATERAL generate_series(1, least(x.qty, 1000)) WHERE x.is_for AND x.amount > 0 AND x.qty >= 1)
+		INTO v_sum, goods, prices FROM hit h;
+	total := coalesce(amount, v_sum, 0);
+	goods := greatest(least(goods, total), 0);
+END
+$$;
+COMMENT ON FUNCTION loyalty.order_goods(integer, numeric, jsonb, text[], text[]) IS
+'internal: amount of an order, what of it is goods of these categories and products (NULL: not known), and the prices of their single units, lowest first';
+
+CREATE FUNCTION loyalty.money_off(r loyalty.reward, units integer, amount numeric, lines jsonb) RETURNS numeric
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE ($1).kind
+		WHEN 'money' THEN least(($1).value * $2, g.goods)
+		WHEN 'percent' THEN trunc(g.goods * ($1).value / 100, s.value_scale)
+		WHEN 'product' THEN (SELECT trunc(coalesce(sum(x), 0), s.value_scale) FROM unnest(g.prices[1:$2]) x)
+		ELSE 0 END
+	FROM loyalty.order_goods(($1).program_id, $3, $4, ($1).categories, ($1).products) g
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT p.value_scale FROM loyalty.redemption_policy p
+		WHERE p.program_id = ($1).program_id), 2) AS value_scale) s
+$$;
+COMMENT ON FUNCTION loyalty.money_off(loyalty.reward, integer, numeric, jsonb) IS
+'internal: what units of a reward take off an order; NULL if that is not known';
+
+CREATE FUNCTION loyalty.quote_reward(program text, reward text, amount numeric DEFAULT NULL, lines jsonb DEFAULT NULL,
+	units integer DEFAULT 1, OUT points numeric(18,2), OUT value numeric)
+RETURNS record
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	r loyalty.reward;
+BEGIN
+	SELECT x.* INTO r FROM loyalty.reward x
+		WHERE x.program_id = loyalty.program_id(quote_reward.program) AND x.name = quote_reward.reward;
+	IF r.reward_id IS NULL THEN
+		RAISE EXCEPTION 'programme "%" has no reward "%"', program, reward
+			USING ERRCODE = 'LY001', HINT = 'loyalty.reward lists the rewards.';
+	END IF;
+	PERFORM loyalty.check_range('units', units, 1, 1000000);
+	points := r.cost * units;
+	value := loyalty.money_off(r, units, amount, lines);
+	IF value IS NULL AND r.kind = 'percent' THEN
+		RAISE EXCEPTION 'what reward "%" takes off an order depends on the order', reward
+			USING ERRCODE = '22023', HINT = CASE WHEN r.categories IS NULL AND r.products IS NULL
+				THEN 'Give its amount.' ELSE 'Give its lines, with category and product.' END;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION loyalty.quote_reward(text, text, numeric, jsonb, integer) IS
+'what units of a reward cost and take off an order (amount, lines as for redeem()): money, a percentage of the goods of its categories and products, or the cheapest of these products';
+
 CREATE FUNCTION loyalty.reward_limits(reward_id integer, member_id bigint, at timestamptz, available numeric,
 	unmet integer[], OUT units integer, OUT reason text, OUT missing numeric)
 RETURNS record
@@ -135,7 +240,7 @@ BEGIN
 	END IF;
 	IF r.times IS NOT NULL THEN
 		SELECT count(*) INTO v_used FROM loyalty.reward_use u
-			WHERE u.member_id = reward_limits.member_id AND u.reward_id = r.reward_id AND NOT u.is_cancelled
+			WHERE u.member_id IN (SELECT loyalty.members_of(reward_limits.member_id)) AND u.reward_id = r.reward_id AND NOT u.is_cancelled
 				AND (r.times_period = 'ever' OR date_trunc(r.times_period, u.occurred_at, p.time_zone)
 					= date_trunc(r.times_period, at, p.time_zone));
 		IF v_used >= r.times THEN
@@ -211,7 +316,16 @@ BEGIN
 	IF NOT v_known THEN
 		-- what is limited is limited for all: one at a time
 		IF r.stock IS NOT NULL OR r.budget IS NOT NULL THEN
-			SELECT x.* INTO r FROM loyalty.reward x WHERE x.reward_id = r.reward_id FOR NO KEY UPDATE;
+			IF loyalty.may_wait() THEN
+				SELECT x.* INTO r FROM loyalty.reward x WHERE x.reward_id = r.reward_id FOR NO KEY UPDATE;
+			ELSE
+				SELECT x.* INTO r FROM loyalty.reward x WHERE x.reward_id = r.reward_id FOR NO KEY UPDATE SKIP LOCKED;
+				IF NOT FOUND THEN
+					RAISE EXCEPTION 'reward "%" is being redeemed by another transaction', reward
+						USING ERRCODE = '55P03', DETAIL = 'This transaction holds a reward already, so it does not wait.',
+							HINT = 'Try again; redeem one limited reward per transaction.';
+				END IF;
+			END IF;
 		END IF;
 		SELECT l.* INTO v_limit FROM loyalty.reward_limits(r.reward_id, v_member, v_at, 1e15,
 			loyalty.unmet_rewards(program, customer, v_at, r.reward_id)) l;
@@ -221,7 +335,8 @@ BEGIN
 					WHEN 'dates' THEN format('It can be redeemed from %s to %s.', r.valid_from, r.valid_to)
 					WHEN 'tier' THEN 'The member''s tier is too low.'
 					WHEN 'condition' THEN format('It is for members for whom this holds: %s', r.condition)
-					WHEN 'times' THEN format('It can be redeemed %s times per %s.', r.times, r.times_period)
+					WHEN 'times' THEN format(CASE r.times_period WHEN 'ever' THEN 'It can be redeemed %s times.'
+						ELSE 'It can be redeemed %s times per %s.' END, r.times, r.times_period)
 					WHEN 'stock' THEN format('%s units are left.', v_limit.units)
 					WHEN 'budget' THEN 'Its budget is used up.'
 					ELSE format('%s units at once are the most.', v_limit.units) END,
@@ -273,7 +388,12 @@ BEGIN
 		WHERE x.key = cancel_reward.key AND x.member_id IN (v_member, loyalty.customer_number(program, customer));
 	IF u.reward_id IS NOT NULL AND NOT u.is_cancelled AND u.voucher IS NOT NULL THEN
 		-- whoever is at the till with it comes first
-		PERFORM FROM loyalty.voucher v WHERE v.member_id = u.member_id AND v.code = u.voucher FOR NO KEY UPDATE;
+		PERFORM FROM loyalty.voucher v WHERE v.member_id = u.member_id AND v.code = u.voucher FOR NO KEY UPDATE SKIP LOCKED;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'the voucher of reward "%" is being used by another transaction', key
+				USING ERRCODE = '55P03', DETAIL = 'That one may have to wait for this member, so it is not waited for.',
+					HINT = 'Try again.';
+		END IF;
 		IF EXISTS (SELECT FROM loyalty.voucher v WHERE v.member_id = u.member_id AND v.code = u.voucher AND v.uses > 0) THEN
 			RAISE EXCEPTION 'the voucher of reward "%" was used', key USING ERRCODE = 'LY003', HINT = 'release_voucher() takes its use back.';
 		END IF;

@@ -56,6 +56,7 @@ AS $$
 DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_member bigint := 0;
+	v_uses integer := coalesce(max_uses, CASE WHEN kind = 'percent' THEN 1 END);
 	v loyalty.voucher;
 BEGIN
 	PERFORM loyalty.check_choice('kind', kind, ARRAY['value', 'percent']);
@@ -83,9 +84,11 @@ BEGIN
 	FOR i IN 1..2 LOOP
 		SELECT x.* INTO v FROM loyalty.voucher x WHERE x.member_id = v_member AND x.issue_key = issue_voucher.key;
 		IF FOUND THEN
-			IF (v.program_id, v.kind, v.value, v.max_uses, v.min_order, v.is_transferable, v.origin)
-				IS DISTINCT FROM (v_program, issue_voucher.kind, issue_voucher.value, issue_voucher.max_uses,
-					issue_voucher.min_order, transferable, issue_voucher.origin) THEN
+			IF (v.program_id, v.kind, v.value, v.max_uses, v.min_order, v.is_transferable, v.origin,
+					v.valid_to - (v.valid_from AT TIME ZONE (SELECT p.time_zone FROM loyalty.program p
+						WHERE p.program_id = v_program))::date)
+				IS DISTINCT FROM (v_program, issue_voucher.kind, issue_voucher.value, v_uses,
+					issue_voucher.min_order, transferable, issue_voucher.origin, days) OR v.valid_from <> at THEN
 				RAISE EXCEPTION 'key "%" was used for another voucher', key USING ERRCODE = 'LY012',
 					HINT = 'Repeat the call with the same arguments, or take a new key.';
 			END IF;
@@ -93,7 +96,7 @@ BEGIN
 		END IF;
 		BEGIN
 			RETURN loyalty.show_code(loyalty.write_voucher(v_member, v_program, key, kind, value,
-				coalesce(max_uses, CASE WHEN kind = 'percent' THEN 1 END), min_order, NULL, transferable, origin,
+				v_uses, min_order, NULL, transferable, origin,
 				coalesce(at, clock_timestamp()), days));
 		EXCEPTION WHEN unique_violation THEN
 			NULL;				-- somebody issued it just now
@@ -106,7 +109,8 @@ COMMENT ON FUNCTION loyalty.issue_voucher(text, text, text, numeric, text, integ
 'issues a voucher to a customer, or (customer NULL) to whoever has the code, and returns the code; the same key gives the same one';
 
 CREATE FUNCTION loyalty.use_voucher(program text, code text, amount numeric, key text, customer text, doc_key text,
-	minutes integer, at timestamptz, OUT value numeric, OUT remaining numeric, OUT kind text, OUT reward text)
+	minutes integer, at timestamptz, lines jsonb,
+	OUT value numeric, OUT remaining numeric, OUT kind text, OUT reward text)
 RETURNS record
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -114,15 +118,25 @@ DECLARE
 	v_program integer := loyalty.program_id(program);
 	v_code text := loyalty.voucher_code(code);
 	v_at timestamptz := coalesce(at, clock_timestamp());
+	v_arguments jsonb := jsonb_strip_nulls(jsonb_build_object('amount', trim_scale(amount), 'customer', customer,
+		'doc_key', doc_key, 'minutes', minutes, 'lines', lines,
+		'at', to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')));
 	v_late loyalty.voucher_use;
+	v_order record;
 	v loyalty.voucher;
 	u loyalty.voucher_use;
+	r loyalty.reward;
 BEGIN
+	IF code IS NULL THEN
+		RAISE EXCEPTION 'code cannot be NULL' USING ERRCODE = '22004', HINT = 'vouchers() lists codes.';
+	END IF;
 	IF v_code IS NULL THEN
 		RAISE EXCEPTION '"%" is no voucher code', code USING ERRCODE = 'LY001', DETAIL = 'Its check character does not fit.',
 			HINT = 'Look for a character that was misread.';
 	END IF;
-	PERFORM loyalty.check_number('amount', amount, false);
+	IF lines IS NULL THEN
+		PERFORM loyalty.check_number('amount', amount, false);
+	END IF;
 	IF key IS NULL OR key = '' THEN
 		RAISE EXCEPTION 'invalid key: "%"', coalesce(key, 'NULL') USING ERRCODE = '22023',
 			HINT = 'A key is a text of your own that tells this call from others.';
@@ -131,18 +145,19 @@ BEGIN
 	IF v.code IS NULL THEN
 		RAISE EXCEPTION 'voucher "%" does not exist', code USING ERRCODE = 'LY001', HINT = 'It may be of another programme.';
 	END IF;
-	reward := (SELECT r.name FROM loyalty.reward r WHERE r.reward_id = v.reward_id);
+	SELECT x.* INTO r FROM loyalty.reward x WHERE x.reward_id = v.reward_id;
+	reward := r.name;
 	use_voucher.kind := v.kind;
 	SELECT x.* INTO u FROM loyalty.voucher_use x
 		WHERE x.member_id = v.member_id AND x.code = v_code AND x.key = use_voucher.key;
 	IF u.key IS NOT NULL THEN
-		IF u.order_amount <> amount OR u.customer IS DISTINCT FROM use_voucher.customer
-			OR (u.expires_at IS NULL) <> (minutes IS NULL) THEN
+		IF u.arguments <> v_arguments THEN
 			RAISE EXCEPTION 'key "%" was used for another use of voucher "%"', key, code USING ERRCODE = 'LY012',
+				DETAIL = format('It was used with %s.', u.arguments),
 				HINT = 'Repeat the call with the same arguments, or take a new key.';
 		END IF;
 		use_voucher.value := u.amount;
-		use_voucher.remaining := v.remaining;
+		use_voucher.remaining := u.remaining;
 		RETURN;
 	END IF;
 	-- reservations that have expired count no more
@@ -159,52 +174,70 @@ BEGIN
 				ELSE format('It was valid through %s.', v.valid_to) END,
 			HINT = 'vouchers() lists those that are.';
 	END IF;
-	IF NOT v.is_transferable AND (customer IS NULL OR v.member_id IS DISTINCT FROM loyalty.member_id(program, customer)) THEN
+	IF NOT v.is_transferable AND (customer IS NULL
+			OR v.member_id NOT IN (SELECT loyalty.members_of(loyalty.member_id(program, customer)))) THEN
 		RAISE EXCEPTION 'voucher "%" belongs to another customer', code USING ERRCODE = 'LY011',
 			HINT = 'Give the customer it was issued to; it is not transferable.';
 	END IF;
 	IF v.uses >= v.max_uses OR (v.kind = 'value' AND v.remaining = 0) THEN
 		RAISE EXCEPTION 'voucher "%" is used up', code USING ERRCODE = 'LY011', HINT = 'vouchers() lists what is left.';
 	END IF;
-	IF amount < v.min_order THEN
+	SELECT g.* INTO v_order FROM loyalty.order_goods(v_program, amount, lines, r.categories, r.products) g;
+	IF v_order.goods IS NULL AND v.kind IN ('value', 'percent') THEN
+		RAISE EXCEPTION 'voucher "%" is for certain goods', code USING ERRCODE = '22023',
+			DETAIL = format('Categories: %s, products: %s.', coalesce(array_to_string(r.categories, ', '), 'all'),
+				coalesce(array_to_string(r.products, ', '), 'all')),
+			HINT = 'Give the lines of the order, with category and product.';
+	END IF;
+	IF v_order.total < v.min_order THEN
 		RAISE EXCEPTION 'the order is too small for voucher "%"', code USING ERRCODE = 'LY011',
-			DETAIL = format('Its amount is %s, the least is %s.', amount, v.min_order),
+			DETAIL = format('Its amount is %s, the least is %s.', v_order.total, v.min_order),
 			HINT = 'The voucher is for larger orders.';
 	END IF;
-	use_voucher.value := CASE v.kind WHEN 'value' THEN least(v.remaining, amount)
-		WHEN 'percent' THEN trunc(amount * v.value / 100, 2) ELSE 0 END;
+	IF v_order.goods = 0 AND v_order.total > 0 THEN
+		RAISE EXCEPTION 'the order has no goods that voucher "%" is for', code USING ERRCODE = 'LY011',
+			DETAIL = format('Categories: %s, products: %s.', coalesce(array_to_string(r.categories, ', '), 'all'),
+				coalesce(array_to_string(r.products, ', '), 'all')),
+			HINT = 'quote_reward() says what it takes off an order.';
+	END IF;
+	use_voucher.value := CASE v.kind WHEN 'value' THEN least(v.remaining, v_order.goods)
+		WHEN 'percent' THEN trunc(v_order.goods * v.value / 100, coalesce((SELECT p.value_scale
+			FROM loyalty.redemption_policy p WHERE p.program_id = v_program), 2))
+		ELSE coalesce(loyalty.money_off(r, 1, amount, lines), 0) END;
 	use_voucher.remaining := v.remaining - CASE WHEN v.kind = 'value' THEN use_voucher.value ELSE 0 END;
 	UPDATE loyalty.voucher x SET uses = v.uses + 1, remaining = use_voucher.remaining
 		WHERE x.member_id = v.member_id AND x.code = v_code;
-	INSERT INTO loyalty.voucher_use (member_id, code, key, state, amount, order_amount, customer, doc_key, expires_at, occurred_at)
+	INSERT INTO loyalty.voucher_use (member_id, code, key, state, amount, order_amount, customer, doc_key, expires_at,
+			occurred_at, arguments, remaining)
 		VALUES (v.member_id, v_code, key, CASE WHEN minutes IS NULL THEN 'captured' ELSE 'reserved' END,
-			use_voucher.value, amount, customer, doc_key, v_at + minutes * interval '1 minute', v_at);
+			use_voucher.value, v_order.total, customer, doc_key, v_at + minutes * interval '1 minute',
+			v_at, v_arguments, use_voucher.remaining);
 END
 $$;
-COMMENT ON FUNCTION loyalty.use_voucher(text, text, numeric, text, text, text, integer, timestamptz) IS
+COMMENT ON FUNCTION loyalty.use_voucher(text, text, numeric, text, text, text, integer, timestamptz, jsonb) IS
 'internal: uses a voucher, or (minutes) reserves its use';
 
 CREATE FUNCTION loyalty.redeem_voucher(program text, code text, amount numeric, key text, customer text DEFAULT NULL,
-	doc_key text DEFAULT NULL, at timestamptz DEFAULT NULL,
+	doc_key text DEFAULT NULL, at timestamptz DEFAULT NULL, lines jsonb DEFAULT NULL,
 	OUT value numeric, OUT remaining numeric, OUT kind text, OUT reward text)
 RETURNS record
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT u.* FROM loyalty.use_voucher($1, $2, $3, $4, $5, $6, NULL, $7) u
+	SELECT u.* FROM loyalty.use_voucher($1, $2, $3, $4, $5, $6, NULL, $7, $8) u
 $$;
-COMMENT ON FUNCTION loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz) IS
-'uses a voucher for an order of that amount: value is the money it takes off, remaining what is left of it';
+COMMENT ON FUNCTION loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz, jsonb) IS
+'uses a voucher for an order of that amount (NULL: of its lines): value is the money it takes off, remaining what is left of it; a voucher for certain categories or products needs the lines, as for redeem()';
 
 CREATE FUNCTION loyalty.reserve_voucher(program text, code text, amount numeric, key text, customer text DEFAULT NULL,
-	minutes integer DEFAULT 30, at timestamptz DEFAULT NULL,
+	minutes integer DEFAULT 30, at timestamptz DEFAULT NULL, lines jsonb DEFAULT NULL,
 	OUT value numeric, OUT remaining numeric, OUT kind text, OUT reward text)
 RETURNS record
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT u.* FROM loyalty.check_range('minutes', $6, 1, 527040),
-		loyalty.use_voucher($1, $2, $3, $4, $5, NULL, $6, $7) u
+		loyalty.use_voucher($1, $2, $3, $4, $5, NULL, $6, $7, $8) u
 $$;
-COMMENT ON FUNCTION loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz) IS
+COMMENT ON FUNCTION loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz, jsonb) IS
 'reserves the use of a voucher for an open basket; the reservation expires by itself';
 
 CREATE FUNCTION loyalty.close_voucher(program text, code text, key text, captured boolean, doc_key text, at timestamptz)
@@ -223,6 +256,11 @@ BEGIN
 	IF u.key IS NULL THEN
 		RAISE EXCEPTION 'voucher "%" has no use "%"', code, key USING ERRCODE = 'LY001',
 			HINT = 'Give the key with which it was reserved or redeemed.';
+	END IF;
+	IF captured AND u.state = 'captured' AND u.doc_key <> close_voucher.doc_key THEN
+		RAISE EXCEPTION 'use "%" of voucher "%" was captured for another document', key, code USING ERRCODE = 'LY012',
+			DETAIL = format('It was document "%s".', u.doc_key),
+			HINT = 'Repeat the call with the same arguments.';
 	END IF;
 	IF (captured AND u.state = 'captured') OR (NOT captured AND u.state = 'released') THEN
 		RETURN u.amount;
@@ -283,7 +321,7 @@ AS $$
 	LEFT JOIN loyalty.member m ON m.member_id = v.member_id
 	LEFT JOIN loyalty.reward r ON r.reward_id = v.reward_id
 	WHERE p.program_id = loyalty.program_id($1) AND v.valid_to >= d.day
-		AND ($2 IS NULL OR v.member_id = loyalty.member_id($1, $2))
+		AND ($2 IS NULL OR v.member_id IN (SELECT loyalty.members_of(loyalty.member_id($1, $2))))
 		AND ($3 IS NULL OR v.valid_to - d.day <= $3)
 		AND (v.max_uses IS NULL OR v.uses - l.n < v.max_uses) AND (v.kind <> 'value' OR v.remaining + l.amount > 0)
 	ORDER BY v.valid_to, v.issued_at, v.code

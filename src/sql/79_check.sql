@@ -334,6 +334,9 @@ AS $$
 			AND (f.member_id IS NULL OR (e.state = 'waiting') = (f.state = 'counted'))
 			AND NOT EXISTS (SELECT FROM loyalty.pending w WHERE w.source_id = s.source_id
 				AND w.doc_key = e.member_id || ':' || e.event_key)
+	UNION ALL
+	SELECT 'member left no household', m.member_id, format('left at %s', m.left_at)
+		FROM loyalty.member m WHERE m.left_at IS NOT NULL AND m.merged_into IS NULL
 	-- merges and transfers: what one gives the other gets
 	UNION ALL
 	SELECT 'merged member has points', m.member_id, format('balance %s, debt %s, held %s', m.balance, m.debt, m.held)

@@ -45,15 +45,16 @@ BEGIN
 		loyalty.extend_points(text, text, date, text, text, date, timestamptz),
 		loyalty.reinstate_points(text, text, date, date, text, text, timestamptz),
 		loyalty.transfer(text, text, text, numeric, text, timestamptz) TO loyalty_manager, loyalty_clerk;
-	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz)
+	GRANT EXECUTE ON FUNCTION loyalty.merge_customers(text, text, text, timestamptz), loyalty.leave_household(text, text, text, timestamptz)
 		TO loyalty_manager;
 	GRANT EXECUTE ON FUNCTION loyalty.rewards_available(text, text, timestamptz),
 		loyalty.redeem_reward(text, text, text, text, integer, text, text, timestamptz),
 		loyalty.cancel_reward(text, text, text, timestamptz),
 		loyalty.voucher_code(text),
 		loyalty.show_code(text),
-		loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz),
-		loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz),
+		loyalty.quote_reward(text, text, numeric, jsonb, integer),
+		loyalty.redeem_voucher(text, text, numeric, text, text, text, timestamptz, jsonb),
+		loyalty.reserve_voucher(text, text, numeric, text, text, integer, timestamptz, jsonb),
 		loyalty.capture_voucher(text, text, text, text, timestamptz),
 		loyalty.release_voucher(text, text, text, timestamptz),
 		loyalty.vouchers(text, text, integer, timestamptz),
@@ -87,7 +88,7 @@ BEGIN
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
 		FROM loyalty_admin;
-	REVOKE EXECUTE ON FUNCTION loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
+	REVOKE EXECUTE ON FUNCTION loyalty.may_wait(), loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;
@@ -102,7 +103,7 @@ BEGIN
 		loyalty.upkeep_progress TO loyalty_bi;
 	GRANT EXECUTE ON FUNCTION loyalty.upkeep_steps() TO loyalty_bi;
 	GRANT SELECT (member_id, program_id, joined_on, tier_id, balance, debt, qualifying, last_seq, lots_through, held, merged_into,
-		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at) ON loyalty.member TO loyalty_bi;
+		next_expiry, expired_through, usable_from, lapses_on, tier_since, tier_until, tier_review, tier_at, left_at) ON loyalty.member TO loyalty_bi;
 	GRANT SELECT ON loyalty.lot_draw, loyalty.lot_movement, loyalty.allocation TO loyalty_bi;
 	GRANT SELECT (member_id, lot_seq, n, kind, expires_on, points, changed_at) ON loyalty.lot_change TO loyalty_bi;
 	PERFORM loyalty.grant_analytics();

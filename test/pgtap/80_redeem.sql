@@ -80,6 +80,9 @@ SELECT is(points, 70.00::numeric(18,2), 'so few points')
 FROM loyalty.quote_redemption('tab', 'bob', lines => '[{"category": "food", "amount": 70}, {"category": "tobacco", "amount": 30}]');
 SELECT is(points, 0.00::numeric(18,2), 'or none')
 FROM loyalty.quote_redemption('tab', 'bob', 30, '[{"category": "tobacco", "amount": 30}]');
+SELECT loyalty.set_category('tab', 'cigars', 'tobacco') \gset
+SELECT is(payable, 70::numeric, 'what is below an excluded category is excluded')
+FROM loyalty.quote_redemption('tab', 'bob', lines => '[{"category": "food", "amount": 70}, {"category": "cigars", "amount": 30}]');
 
 -- per member and period, in the programme's days
 SELECT loyalty.set_redemption('tab', 1, limit_points => 100, limit_period => 'day');

@@ -68,6 +68,15 @@ SELECT is(done, 1::bigint, 'close_holds() notes that it is over') FROM loyalty.c
 SELECT is((SELECT held FROM loyalty.member WHERE member_id = loyalty.member_id('tab', 'cat')), 0.00, 'so');
 SELECT is(done, 0::bigint, 'once') FROM loyalty.close_holds();
 
+-- a reward for a basket: its cost is reserved, then released and spent in one transaction
+SELECT loyalty.enrol('tab', 'basket') \gset
+SELECT points FROM loyalty.adjust('tab', 'basket', 60, 'x', 'start') \gset
+SELECT loyalty.set_reward('tab', 'mug', 'product', 60) \gset
+SELECT points FROM loyalty.reserve('tab', 'basket', 60, 'for the mug') \gset
+SELECT throws_ok($$SELECT loyalty.redeem_reward('tab', 'basket', 'mug', 'mug')$$, 'LY010', NULL, 'nobody else can have it');
+SELECT points FROM loyalty.release_hold('tab', 'basket', 'for the mug') \gset
+SELECT is(balance, 0.00::numeric(18,2), 'it is had') FROM loyalty.redeem_reward('tab', 'basket', 'mug', 'mug');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -79,6 +79,18 @@ SELECT is((SELECT draw FROM loyalty.draw_winners('tab', 'raffle', 'seed', 1)),
 	'as documented');
 SELECT cmp_ok((SELECT count(DISTINCT customer) FROM generate_series(1, 30) s, loyalty.draw_winners('tab', 'raffle', s::text, 1)), '>', 1::bigint, 'another seed another winner');
 
+-- what it takes off an order
+SELECT loyalty.set_reward('tab', 'goods', 'percent', 5, 20, categories => '{shoes}', products => '{p1,p2}') > 0 AS ok \gset
+SELECT loyalty.set_reward('tab', 'free', 'product', 7, products => '{p1}', max_units => 9) > 0 AS ok \gset
+SELECT is(points || ' ' || value, '15.00 12.00', 'a percentage of these products in these categories, once') FROM loyalty.quote_reward('tab', 'goods', units => 3,
+	lines => '[{"category": "shoes", "product": "p1", "amount": 60}, {"category": "shoes", "product": "p3", "amount": 60}, {"category": "hats", "product": "p2", "amount": 60}]');
+SELECT throws_ok($$SELECT loyalty.quote_reward('tab', 'goods', 100)$$, '22023', NULL, 'a percentage of which goods?');
+SELECT is(value, 10::numeric, 'money off, several times') FROM loyalty.quote_reward('tab', 'five off', units => 2);
+SELECT is(value, 8::numeric, 'but no more than there is to pay') FROM loyalty.quote_reward('tab', 'five off', 8, units => 2);
+SELECT is(points || ' ' || value, '14.00 7.00', 'the cheapest are free') FROM loyalty.quote_reward('tab', 'free', units => 2,
+	lines => '[{"product": "p1", "qty": 2, "amount": 10}, {"product": "p1", "amount": 2}, {"product": "p2", "amount": 1}]');
+SELECT throws_ok($$SELECT loyalty.quote_reward('tab', 'no such')$$, 'LY001', NULL, 'a reward there is');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -81,6 +81,44 @@ SELECT loyalty.release_voucher('tab', :'r1', 'x1') \gset
 SELECT is(balance, 100.00::numeric(18,2), 'what was not is') FROM loyalty.cancel_reward('tab', 'bob', 'w1');
 SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, 4, ''x2'')', :'r1'), 'LY003', NULL, 'and the voucher is void');
 
+-- the stored answer, and the same arguments or an error
+SELECT loyalty.issue_voucher('tab', 'ann', 'value', 50, 's1') AS s1 \gset
+SELECT value FROM loyalty.redeem_voucher('tab', :'s1', 20, 'a') \gset
+SELECT value FROM loyalty.redeem_voucher('tab', :'s1', 10, 'b') \gset
+SELECT is(remaining, 30::numeric, 'the same key gets the answer that it got') FROM loyalty.redeem_voucher('tab', :'s1', 20, 'a');
+SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, 20, ''a'', doc_key => ''7'')', :'s1'), 'LY012', NULL, 'not for another document');
+SELECT throws_ok(format('SELECT loyalty.reserve_voucher(''tab'', %L, 20, ''a'')', :'s1'), 'LY012', NULL, 'nor as a reservation');
+SELECT value FROM loyalty.reserve_voucher('tab', :'s1', 5, 'c', minutes => 10) \gset
+SELECT throws_ok(format('SELECT loyalty.reserve_voucher(''tab'', %L, 5, ''c'', minutes => 20)', :'s1'), 'LY012', NULL, 'nor for other minutes');
+SELECT loyalty.capture_voucher('tab', :'s1', 'c', '8') \gset
+SELECT is(loyalty.capture_voucher('tab', :'s1', 'c', '8'), 5::numeric, 'captured once');
+SELECT throws_ok(format('SELECT loyalty.capture_voucher(''tab'', %L, ''c'', ''9'')', :'s1'), 'LY012', NULL, 'for one document');
+SELECT loyalty.issue_voucher('tab', 'ann', 'percent', 5, 's2') AS s2 \gset
+SELECT is(loyalty.issue_voucher('tab', 'ann', 'percent', 5, 's2'), :'s2', 'a percentage is issued once, too');
+SELECT throws_ok($$SELECT loyalty.issue_voucher('tab', 'ann', 'percent', 5, 's2', 31)$$, 'LY012', NULL, 'not for other days');
+SELECT throws_ok($$SELECT loyalty.redeem_voucher('tab', NULL, 20, 'a')$$, '22004', NULL, 'a code');
+
+-- for certain goods: their lines only
+SELECT loyalty.set_category('tab', 'boots', 'shoes') \gset
+SELECT loyalty.set_reward('tab', 'shoes', 'percent', 0, 10, categories => '{shoes}', voucher_days => 10) > 0 AS ok \gset
+SELECT voucher AS g1 FROM loyalty.redeem_reward('tab', 'ann', 'shoes', 'g1') \gset
+SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, 100, ''k'')', :'g1'), '22023', NULL, 'which of them are shoes?');
+SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, 100, ''k'', lines => ''[{"category": "hats", "amount": 100}]'')', :'g1'), 'LY011', NULL, 'none');
+SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, NULL, ''k'', lines => ''[{"category": "shoes", "amount": "x"}]'')', :'g1'), '22023', NULL, 'numbers');
+SELECT throws_ok(format('SELECT loyalty.redeem_voucher(''tab'', %L, NULL, ''k'', lines => ''{}'')', :'g1'), '22023', NULL, 'lines');
+SELECT is(value, 4.00::numeric, '10 % of the shoes, boots among them') FROM loyalty.redeem_voucher('tab', :'g1', NULL, 'k',
+	lines => '[{"category": "hats", "amount": 100}, {"category": ["sale", "boots"], "amount": 30}, {"category": "shoes", "amount": 10}]');
+
+-- a customer's own voucher is his after a merge
+SELECT loyalty.enrol('tab', 'old') \gset
+SELECT loyalty.issue_voucher('tab', 'old', 'value', 5, 'm1', transferable => false) AS m1 \gset
+SELECT loyalty.set_reward('tab', 'once', 'service', 0, times => 1, times_period => 'ever') > 0 AS ok \gset
+SELECT points FROM loyalty.redeem_reward('tab', 'old', 'once', 'o1') \gset
+SELECT points FROM loyalty.merge_customers('tab', 'old', 'bob') \gset
+SELECT is((SELECT count(*) FROM loyalty.vouchers('tab', 'bob') WHERE code = :'m1'), 1::bigint, 'both names list it');
+SELECT throws_ok($$SELECT loyalty.redeem_reward('tab', 'bob', 'once', 'o2')$$, 'LY011', NULL, 'and what he had counts');
+SELECT is(value, 5::numeric, 'and use it') FROM loyalty.redeem_voucher('tab', :'m1', 10, 'x', 'old');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -14,7 +14,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN SQLSTATE;
 END $$;
-GRANT USAGE ON SCHEMA shop TO loyalty_clerk, loyalty_manager, loyalty_bi, loyalty_erp;
+GRANT USAGE ON SCHEMA shop TO loyalty_admin, loyalty_clerk, loyalty_manager, loyalty_bi, loyalty_erp;
 
 CREATE TEMP TABLE tried (n integer GENERATED ALWAYS AS IDENTITY, role text, command text, expected text);
 INSERT INTO tried (role, command, expected) VALUES
@@ -38,7 +38,13 @@ INSERT INTO tried (role, command, expected) VALUES
 	('loyalty_clerk', $$INSERT INTO loyalty.redemption SELECT * FROM loyalty.redemption$$, '42501'),
 	('loyalty_clerk', $$SELECT loyalty.answer('tab', 'ann', 'rewards')$$, 'ok'),
 	('loyalty_manager', $$SELECT loyalty.transfer('tab', 'ann', 'bob', 7, 'k11')$$, 'ok'),
-	('loyalty_manager', $$SELECT loyalty.merge_customers('tab', 'bob', 'ann')$$, 'ok');
+	('loyalty_manager', $$SELECT loyalty.merge_customers('tab', 'bob', 'ann')$$, 'ok'),
+	('loyalty_clerk', $$SELECT loyalty.leave_household('tab', 'bob', 'k12')$$, '42501'),
+	('loyalty_manager', $$SELECT loyalty.leave_household('tab', 'bob', 'k12')$$, 'ok'),
+	('loyalty_clerk', $$SELECT loyalty.quote_reward('tab', 'mug', 10)$$, 'ok'),
+	('loyalty_clerk', $$SELECT loyalty.may_wait()$$, '42501'),
+	('loyalty_admin', $$SELECT loyalty.may_wait()$$, '42501'),
+	('loyalty_bi', $$SELECT left_at FROM loyalty.member$$, 'ok');
 CREATE FUNCTION shop.try_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
 	t record;

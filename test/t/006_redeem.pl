@@ -1,5 +1,5 @@
-# Tills race for the points of a few members, with sales, returns, holds and
-# transfers going on, and the server dies in between: nobody spends what is not
+# Tills race for the points of a few members, with sales, returns, holds,
+# transfers and expiry going on, and the server dies in between: nobody spends what is not
 # there, and what was answered is booked.
 use strict;
 use warnings;
@@ -113,7 +113,7 @@ my $traffic = script('traffic', q{
 \set d random(1, 5)
 \set p random(1, 60)
 \set k random(1, 300)
-\set what random(1, 9)
+\set what random(1, 11)
 \if :what <= 2
 BEGIN;
 INSERT INTO invoice (customer, total) VALUES ('C' || :c, :p) RETURNING id AS new \gset
@@ -132,6 +132,10 @@ SELECT try('release', 'C' || :c, 0, h.key) FROM loyalty.hold h WHERE h.state = '
 	AND h.member_id = loyalty.member_id('club', 'C' || :c) LIMIT 1;
 \elif :what = 7
 SELECT try('cancel', 'C' || :c, 0, 'k' || :k);
+\elif :what = 10
+SELECT loyalty.adjust('club', 'C' || :c, :p, 'for today', 'a' || :k || '.' || random(), expires_on => CURRENT_DATE);
+\elif :what = 11
+CALL loyalty.upkeep(now() + interval '2 days', steps => '{expiry}');
 \elif :what = 8
 SELECT try('C' || :d, 'C' || :c, :p, 't' || :k || '.' || :c || '.' || :d || '.' || :p);
 \else
@@ -153,6 +157,7 @@ foreach my $round (1 .. 2)
 	$node->safe_psql('postgres', 'CALL loyalty.upkeep()');
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.pending'), '0', "crash $round: nothing waits");
 	cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM loyalty.hold'), '>', 0, "crash $round: holds have survived");
+	cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM loyalty.entry WHERE kind = 'expire'}), '>', 0, "crash $round: points have expired");
 	books_ok("crash $round");
 }
 unlike(slurp_file($node->logfile), qr/deadlock detected/, 'nobody waited for ever');
