@@ -24,6 +24,9 @@
 /* documents per batch; one statement reads the facts of so many */
 #define BATCH_DOCUMENTS 2000
 
+/* the same, if they were known before: their entries and lots are in hand, too */
+#define BATCH_KNOWN 250
+
 /* after so many documents failed one by one, the rest is parked unread */
 #define MAX_FAILURES 200
 
@@ -281,9 +284,13 @@ run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failu
 		CHECK_FOR_INTERRUPTS();
 	}
 	qsort(docs, n, sizeof(LoyaltyDocument *), compare_hints);
-	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
+	for (int from = 0, to; from < n; from = to)
 	{
-		run(docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, failures);
+		int			known = 0;
+
+		for (to = from; to < n && to - from < BATCH_DOCUMENTS && known < BATCH_KNOWN; to++)
+			known += (int) !docs[to]->unknown;
+		run(docs + from, to - from, outcome, failures);
 		CHECK_FOR_INTERRUPTS();
 	}
 }

@@ -121,7 +121,9 @@ sub dump_and_restore
 	else
 	{
 		my @jobs = (grep { $_ eq '-Fd' } @format) ? ('-j', '4') : ();
-		command_ok([ 'pg_restore', '--exit-on-error', @jobs, @restore_as, '-d', $node->connstr($target), $file ],
+		# who is no superuser can only own what he restores
+		my @owner = grep { $_ eq '--no-owner' } @format;
+		command_ok([ 'pg_restore', '--exit-on-error', @owner, @jobs, @restore_as, '-d', $node->connstr($target), $file ],
 			"$name: pg_restore");
 	}
 	same_books(ledger($node, $source), ledger($node, $target), "$name: the books are equal");
@@ -215,6 +217,14 @@ $node->safe_psql('mixed_src', $events);
 sql_as($node, 'mixed_src', 'erp', $parked);
 dump_and_restore('tables of erp', 'mixed_src', 'mixed_dst', undef, 'erp', undef, '-Fc');
 goes_on('tables of erp', 'mixed_src', 'mixed_dst', 'erp');
+
+# ... and the ERP's role moves into a database of its own, without any superuser
+dump_and_restore('erp, from a superuser\'s', 'mixed_dst', 'mixed_own', 'erp', 'erp', 'erp', '-Fc', '--no-owner');
+is( $node->safe_psql('mixed_own', q{SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace IN ('loyalty'::regnamespace, 'public'::regnamespace)}),
+	'erp', 'erp, from a superuser\'s: all of it is his');
+sql_as($node, 'mixed_own', 'erp', q{INSERT INTO invoice (customer, day) VALUES ('C1', '2024-08-01');
+	INSERT INTO invoice_line (invoice, product, amount) SELECT max(id), 'P1', 500 FROM invoice});
+books_ok($node, 'mixed_own', 'erp, from a superuser\'s, later', sources => []);
 
 # DROP EXTENSION takes the books and leaves the ERP alone, in new sessions, in
 # a session that has just earned, and even in a transaction that has.
