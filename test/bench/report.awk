@@ -33,7 +33,7 @@ END {
 	title["drafts"] = "bulk INSERT of drafts (do not count)"
 	title["hot_off"] = "8 clients on one member (hand: plain UPDATE of one row)"
 	title["hot_on"] = "the same, synchronous_commit on"
-	split("bare idle loyalty hand plpgsql", order, " ")
+	n = split("bare idle loyalty hand facts plpgsql", order, " ")
 	for (c = 1; c <= ncases; c++)
 	{
 		name = cases[c]
@@ -41,7 +41,7 @@ END {
 		printf "  %-8s %12s %19s %8s %12s %8s %12s\n", "", "CPU us/row", "(spread)", "x bare", "WAL B/row", "x bare", "rows/s"
 		b = median(cpu[name " bare"])
 		w = median(wal[name " bare"])
-		for (v = 1; v <= 5; v++)
+		for (v = 1; v <= n; v++)
 		{
 			k = name " " order[v]
 			if (!(k in cpu))
