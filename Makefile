@@ -12,7 +12,7 @@ OBJS = \
 	src/fact/read.o src/fact/basket.o src/fact/lines.o src/fact/claim.o src/fact/event.o \
 	src/rule/program.o src/rule/tier.o src/rule/policy.o src/rule/expiry.o src/rule/reward.o src/rule/book.o src/rule/match.o src/rule/rows.o src/rule/frozen.o src/rule/award.o \
 	src/rule/space.o src/rule/allowed.o src/rule/vet.o src/rule/condition.o \
-	src/ledger/settle.o src/ledger/batch.o src/ledger/lock.o src/ledger/load.o src/ledger/document.o src/ledger/price.o src/ledger/family.o \
+	src/ledger/evaluate.o src/ledger/settle.o src/ledger/batch.o src/ledger/lock.o src/ledger/load.o src/ledger/document.o src/ledger/price.o src/ledger/family.o \
 	src/ledger/event.o src/ledger/record.o src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o \
 	src/ledger/standing.o src/ledger/tier.o src/ledger/gift.o src/ledger/progress.o \
 	src/ledger/posting.o src/ledger/lots.o src/ledger/lapse.o src/ledger/balance.o src/ledger/term.o src/ledger/restore.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o \

@@ -460,6 +460,8 @@ extern void loyalty_store_members(LoyaltyMember **members, int n);
 extern int64 loyalty_flush_touched(int32 source_id);
 extern void loyalty_queue_unmet(void);
 extern int64 loyalty_settle_waiting(LoyaltySource *source, int limit, TimestampTz before, bool unattended);
+extern ErrorData *loyalty_attempt_evaluation(void (*work) (void *), void *arg);
+extern void loyalty_park_document(LoyaltyDocument *doc, ErrorData *error, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate(List *docs, LoyaltyOutcome *outcome);
 extern void loyalty_evaluate_dry(List *docs, LoyaltyOutcome *outcome);
 extern LoyaltyDocument *loyalty_new_document(LoyaltySource *source, const char *key);
