@@ -88,7 +88,7 @@ BEGIN
 	-- parts of others: they check nothing themselves
 	REVOKE EXECUTE ON FUNCTION loyalty.write_tier(bigint), loyalty.end_tier_override(bigint, text, timestamptz)
 		FROM loyalty_admin;
-	REVOKE EXECUTE ON FUNCTION loyalty.may_wait(), loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
+	REVOKE EXECUTE ON FUNCTION loyalty.fill_days(integer, date), loyalty.may_wait(), loyalty.draw_reward(text, text, numeric, text, text, integer, numeric, text, text, timestamptz),
 		loyalty.cancel_reward_points(text, text, text, timestamptz),
 		loyalty.unmet_rewards(text, text, timestamptz, integer), loyalty.birthdays_of(integer, text[]),
 		loyalty.due_birthdays(integer, timestamptz, bigint, integer) FROM loyalty_admin;

@@ -44,6 +44,7 @@ INSERT INTO tried (role, command, expected) VALUES
 	('loyalty_clerk', $$SELECT loyalty.quote_reward('tab', 'mug', 10)$$, 'ok'),
 	('loyalty_clerk', $$SELECT loyalty.may_wait()$$, '42501'),
 	('loyalty_admin', $$SELECT loyalty.may_wait()$$, '42501'),
+	('loyalty_admin', $$SELECT loyalty.fill_days(1, '2024-01-01')$$, '42501'),
 	('loyalty_bi', $$SELECT left_at FROM loyalty.member$$, 'ok');
 CREATE FUNCTION shop.try_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE
