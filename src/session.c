@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -82,6 +83,9 @@ loyalty_relation(const char *relname)
 	Oid			relid;
 
 	for (int i = 0; i < nknown; i++)
+		if (known[i].name == relname)	/* the linker keeps equal literals once */
+			return known[i].relid;
+	for (int i = 0; i < nknown; i++)
 		if (strcmp(known[i].name, relname) == 0)
 			return known[i].relid;
 
@@ -120,14 +124,14 @@ loyalty_owner(void)
 
 /*
  * May rows be read and written without the executor?  Only where the table is
- * what we made it: local, whole, with our columns, and no triggers but ours
+ * what we made it: a heap, local, whole, with our columns, and no triggers but ours
  * (a table that is distributed over several nodes has one, too).
  */
 bool
 loyalty_is_plain(Relation rel, int natts)
 {
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition ||
-		rel->rd_rel->relhassubclass || rel->rd_rel->relrowsecurity ||
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		rel->rd_rel->relispartition || rel->rd_rel->relhassubclass || rel->rd_rel->relrowsecurity ||
 		RelationGetNumberOfAttributes(rel) != natts)
 		return false;
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)

@@ -305,32 +305,53 @@ infallible(LoyaltySource *source, LoyaltyItem item)
 	return source->expr[item] == NULL || source->expr[item]->infallible;
 }
 
+/* whose rights captured rows are read with, looked up once for many */
+typedef struct Reader
+{
+	LoyaltySource *source;
+	Oid			role;
+} Reader;
+
+/*
+ * Facts first up to (not with) last of a captured row; 0, 0 for all.
+ */
+static Datum *
+map_row(Reader *reader, LoyaltyMap *map, MinimalTuple row, int first, int last, bool **nulls)
+{
+	LoyaltyIdentity save;
+	Datum	   *values;
+
+	if (reader->source != map->source)
+	{
+		reader->role = loyalty_source_owner(map->source);
+		reader->source = map->source;
+	}
+	loyalty_become_reader(reader->role, &save);
+	values = loyalty_map_facts(map, row, first, last, nulls);
+	loyalty_resume(&save);
+	return values;
+}
+
 /*
  * Whose was the document before the transaction changed it?  Somebody may be
  * booking that version right now; his member is the lock we meet at.
  */
 static int64
-old_member(LoyaltyDocument *doc, LoyaltyMap *map)
+old_member(LoyaltyDocument *doc, LoyaltyMap *map, Reader *reader)
 {
-	LoyaltyIdentity save;
 	Datum	   *values;
 	bool	   *nulls;
 
 	/* that version may be the one that could not be read */
 	if (!infallible(doc->source, ITEM_CUSTOMER))
 		return 0;
-	loyalty_become_reader(loyalty_source_owner(doc->source), &save);
 	/* a version that did not count is nobody's to book, unless by its lines */
-	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) && infallible(doc->source, ITEM_VOID) &&
-		infallible(doc->source, ITEM_FILTER) &&
-		!DatumGetBool(loyalty_map_facts(map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
-	{
-		loyalty_resume(&save);
+	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) &&
+		infallible(doc->source, ITEM_VOID) && infallible(doc->source, ITEM_FILTER) &&
+		!DatumGetBool(map_row(reader, map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
 		return 0;
-	}
-	values = loyalty_map_facts(map, doc->old, FACT_CUSTOMER,
-							   FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
-	loyalty_resume(&save);
+	values = map_row(reader, map, doc->old, FACT_CUSTOMER,
+					 FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
 	return member_of(doc->source, values, nulls);
 }
 
@@ -354,6 +375,7 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 {
 	LoyaltyDocument **missing = palloc(sizeof(LoyaltyDocument *) * n);
 	int			nmissing = 0;
+	Reader		reader = {0};
 
 	for (int i = 0; i < n; i++)
 	{
@@ -361,18 +383,15 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 		LoyaltyMap *map = doc->row != NULL || doc->old != NULL ? loyalty_map_by_id(doc->map_id) : NULL;
 
 		if (map != NULL && map->source == doc->source && doc->old != NULL && !again)
-			doc->old_member = old_member(doc, map);
+			doc->old_member = old_member(doc, map, &reader);
 		if (is_direct(doc))
 		{
 			Datum	   *values;
 			bool	   *nulls;
-			LoyaltyIdentity save;
 
 			if (again)
 				continue;
-			loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-			values = loyalty_map_facts(map, doc->row, 0, 0, &nulls);
-			loyalty_resume(&save);
+			values = map_row(&reader, map, doc->row, 0, 0, &nulls);
 			doc->facts = loyalty_make_facts(doc->source, doc->key, values, nulls);
 		}
 		else
@@ -412,11 +431,11 @@ loyalty_peek_headers(LoyaltyDocument **docs, int n)
 {
 	LoyaltyDocument **others = palloc(sizeof(LoyaltyDocument *) * n);
 	int			nothers = 0;
+	Reader		reader = {0};
 
 	for (int i = 0; i < n; i++)
 	{
 		LoyaltyDocument *doc = docs[i];
-		LoyaltyIdentity save;
 		Datum	   *values;
 		bool	   *nulls;
 
@@ -425,9 +444,7 @@ loyalty_peek_headers(LoyaltyDocument **docs, int n)
 			others[nothers++] = doc;
 			continue;
 		}
-		loyalty_become_reader(loyalty_source_owner(doc->source), &save);
-		values = loyalty_map_facts(loyalty_map_by_id(doc->map_id), doc->row, 0, 0, &nulls);
-		loyalty_resume(&save);
+		values = map_row(&reader, loyalty_map_by_id(doc->map_id), doc->row, 0, 0, &nulls);
 		doc->member_hint = member_of(doc->source, values, nulls);
 		if (!nulls[FACT_AT])
 			doc->at = DatumGetTimestampTz(values[FACT_AT]);

@@ -275,6 +275,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 	LoyaltyMember **members;
 	int			nmembers;
 	int			ndirty = 0;
+	LoyaltyMember **dirty;
 	Before	   *before = NULL;
 
 	memset(&batch, 0, sizeof(batch));
@@ -312,6 +313,7 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 	loyalty_store_flush();
 	loyalty_write_budgets(&batch);
 	members = loyalty_batch_members(&batch, &nmembers);
+	dirty = palloc(sizeof(LoyaltyMember *) * (nmembers + 1));
 	for (int i = 0; i < nmembers; i++)
 		if (members[i]->dirty)
 			(void) loyalty_settle_tier(members[i], batch.now, batch.now);
@@ -323,9 +325,9 @@ loyalty_process_batch(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome)
 		if (!members[i]->dirty)
 			continue;
 		outcome->points += members[i]->balance - members[i]->balance_before;
-		members[ndirty++] = members[i];
+		dirty[ndirty++] = members[i];
 	}
-	loyalty_store_members(members, ndirty);
+	loyalty_store_members(dirty, ndirty);
 	outcome->documents += n;
 	follow_referrals(&batch);
 

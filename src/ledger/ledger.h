@@ -142,6 +142,8 @@ typedef struct LoyaltyBatch
 	int			ndocs;
 	struct family_hash *families;
 	struct member_hash *members;
+	LoyaltyMember **sorted;		/* those that are locked, or NULL: to be listed */
+	int			nsorted;
 	List	   *decided;		/* of LoyaltyPart *, to be posted */
 	List	   *budgets;		/* taken, see budget.c */
 	List	   *redeemed;		/* of LoyaltyRedemption *, the same */
@@ -444,6 +446,7 @@ typedef enum LoyaltyTable
 	TABLE_ENTRY,
 	TABLE_LOT,
 	TABLE_ALLOCATION,
+	TABLE_TIER_CHANGE,
 	TABLE_MESSAGE,
 	TABLE_MEMBER_DAY,			/* these two by analytics, which keeps figures */
 	TABLE_MEMBER_SUMMARY,

@@ -118,22 +118,26 @@ compare_members(const void *a, const void *b)
 }
 
 /*
- * The members that the batch has locked, in ascending order.
+ * The members that the batch has locked, in ascending order; not to be changed.
  */
 LoyaltyMember **
 loyalty_batch_members(LoyaltyBatch *batch, int *n)
 {
-	LoyaltyMember **members = palloc(sizeof(LoyaltyMember *) * (batch->members->members + 1));
-	member_iterator it;
-	MemberEntry *entry;
+	if (batch->sorted == NULL)
+	{
+		member_iterator it;
+		MemberEntry *entry;
 
-	*n = 0;
-	member_start_iterate(batch->members, &it);
-	while ((entry = member_iterate(batch->members, &it)) != NULL)
-		if (entry->member != NULL)
-			members[(*n)++] = entry->member;
-	qsort(members, *n, sizeof(LoyaltyMember *), compare_members);
-	return members;
+		batch->sorted = palloc(sizeof(LoyaltyMember *) * (batch->members->members + 1));
+		batch->nsorted = 0;
+		member_start_iterate(batch->members, &it);
+		while ((entry = member_iterate(batch->members, &it)) != NULL)
+			if (entry->member != NULL)
+				batch->sorted[batch->nsorted++] = entry->member;
+		qsort(batch->sorted, batch->nsorted, sizeof(LoyaltyMember *), compare_members);
+	}
+	*n = batch->nsorted;
+	return batch->sorted;
 }
 
 /*
@@ -246,6 +250,7 @@ loyalty_lock_batch(LoyaltyBatch *batch, int64 *ids, ItemPointerData *tids, int n
 	if (m == 0)
 		return;
 	members = loyalty_lock_in_order(ids, tids, m, &nfound);
+	batch->sorted = NULL;
 	for (int i = 0; i < nfound; i++)
 	{
 		entry = member_insert(batch->members, members[i].id, &found);

@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -34,6 +35,7 @@ typedef struct Row
 {
 	Datum	   *values;
 	bool	   *nulls;
+	uint64		prefix;			/* of a document's key, to sort by */
 } Row;
 
 typedef struct RowBuffer
@@ -76,6 +78,12 @@ static RowBuffer buffers[LOYALTY_NTABLES] = {
 		.sql = "INSERT INTO loyalty.allocation (member_id, entry_seq, lot_seq, points) VALUES ($1, $2, $3, $4)",
 		.nparams = 4,
 		.types = {INT8OID, INT8OID, INT8OID, NUMERICOID}
+	}},
+	[TABLE_TIER_CHANGE] = {.name = "tier_change", .natts = 9, .insert = {
+		.sql = "INSERT INTO loyalty.tier_change (member_id, n, at, from_tier, to_tier, reason, until, recorded_at, superseded_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		.nparams = 9,
+		.types = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, DATEOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
 	}},
 	[TABLE_MESSAGE] = {.name = "message", .natts = LOYALTY_MESSAGE_NATTS, .insert = {
 		.sql = "INSERT INTO loyalty.message (member_id, kind, cause, program_id, payload, occurred_at, recorded_at,"
@@ -197,19 +205,42 @@ fill_slot(TupleTableSlot *slot, Row *row, int natts)
 	ExecStoreVirtualTuple(slot);
 }
 
+static text *
+key_of_row(const Row *row)
+{
+	return (text *) DatumGetPointer(row->values[1]);	/* as we made it: plain */
+}
+
 /* documents in the order of their keys: neighbours share index pages */
 static int
 compare_document_rows(const void *a, const void *b)
 {
 	const Row  *x = a;
 	const Row  *y = b;
-	text	   *tx = (text *) DatumGetPointer(x->values[1]);	/* as we made it: plain */
-	text	   *ty = (text *) DatumGetPointer(y->values[1]);
-	int			lx = VARSIZE(tx) - VARHDRSZ;
-	int			ly = VARSIZE(ty) - VARHDRSZ;
-	int			c = memcmp(VARDATA(tx), VARDATA(ty), Min(lx, ly));
+	int			lx;
+	int			ly;
+	int			c;
 
+	if (x->prefix != y->prefix)
+		return x->prefix < y->prefix ? -1 : 1;
+	lx = VARSIZE(key_of_row(x)) - VARHDRSZ;
+	ly = VARSIZE(key_of_row(y)) - VARHDRSZ;
+	c = memcmp(VARDATA(key_of_row(x)), VARDATA(key_of_row(y)), Min(lx, ly));
 	return c != 0 ? c : lx - ly;
+}
+
+static void
+sort_document_rows(RowBuffer *b)
+{
+	for (int i = 0; i < b->nrows; i++)
+	{
+		text	   *key = key_of_row(&b->rows[i]);
+		uint64		prefix = 0;
+
+		memcpy(&prefix, VARDATA(key), Min(VARSIZE(key) - VARHDRSZ, sizeof(prefix)));
+		b->rows[i].prefix = pg_ntoh64(prefix);
+	}
+	qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 }
 
 static void
@@ -224,7 +255,7 @@ write_direct(RowBuffer *b, Relation rel)
 	if (nslots > 1)
 		desc = CreateTupleDescCopy(desc);	/* not counted by every slot */
 	if (b == &buffers[TABLE_DOCUMENT])
-		qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
+		sort_document_rows(b);
 	open_direct(&w, rel);
 	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);

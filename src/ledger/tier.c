@@ -32,12 +32,6 @@ static LoyaltyPlan plan_supersede = {
 	.nparams = 3, .types = {INT8OID, INT8ARRAYOID, TIMESTAMPTZOID}
 };
 
-static LoyaltyPlan plan_append = {
-	.sql = "INSERT INTO loyalty.tier_change (member_id, n, at, from_tier, to_tier, reason, until, recorded_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-	.nparams = 8, .types = {INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, DATEOID, TIMESTAMPTZOID}
-};
-
 static const char *const reasons[] = {"reached", "return", "review", "override", "settings"};
 
 /* a row of the history that holds */
@@ -87,25 +81,27 @@ tier_id(LoyaltyProgram *program, int rank)
 	return t == NULL ? 0 : t->id;
 }
 
+/* collected: the caller of loyalty_settle_tier() writes it */
 static void
 append(LoyaltyMember *m, int n, TimestampTz at, int32 from, int32 to, LoyaltyTierReason reason, DateADT until,
 	   TimestampTz now)
 {
-	Datum		values[8];
-	char		nulls[9] = "        ";
+	Datum		values[9] = {0};
+	bool		nulls[9] = {0};
 
 	values[0] = Int64GetDatum(m->id);
 	values[1] = Int32GetDatum(n);
 	values[2] = TimestampTzGetDatum(at);
 	values[3] = Int32GetDatum(from);
-	nulls[3] = from == 0 ? 'n' : ' ';
+	nulls[3] = from == 0;
 	values[4] = Int32GetDatum(to);
-	nulls[4] = to == 0 ? 'n' : ' ';
+	nulls[4] = to == 0;
 	values[5] = CStringGetTextDatum(reasons[reason]);
 	values[6] = DateADTGetDatum(until);
-	nulls[6] = until == DATEVAL_NOEND ? 'n' : ' ';
+	nulls[6] = until == DATEVAL_NOEND;
 	values[7] = TimestampTzGetDatum(now);
-	(void) loyalty_write(&plan_append, values, nulls);
+	nulls[8] = true;
+	loyalty_store_row(TABLE_TIER_CHANGE, values, nulls);
 }
 
 static int
@@ -223,8 +219,9 @@ write_history(LoyaltyMember *m, LoyaltyRecord *r, TimestampTz at, TimestampTz no
 
 /*
  * Write down the tier of a member as of an instant, never of an earlier one
- * than it was written down before.  He is locked; the caller stores his row
- * if it is dirty afterwards.  Returns how many rows the history got.
+ * than it was written down before.  He is locked; afterwards the caller flushes
+ * what is to be stored, and stores his row if it is dirty.  Returns how many
+ * rows the history got.
  */
 int
 loyalty_settle_tier(LoyaltyMember *m, TimestampTz at, TimestampTz now)

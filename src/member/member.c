@@ -11,12 +11,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -230,7 +232,14 @@ fill_from_spi(LoyaltyMember *m, uint64 row)
 	fill(m, values, nulls, (ItemPointer) DatumGetPointer(values[LOYALTY_MEMBER_NATTS]));
 }
 
-/* a walk along the primary key, which finds the visible version of a row */
+/*
+ * A walk along the primary key, which finds the visible version of a row.
+ *
+ * An index scan would prune a page of the heap whenever less of it is free
+ * than the fillfactor leaves free, which is true from the first update of a
+ * row on: every document would pay for a look at every row of the page.  A
+ * walk for a single member waits until it is worth it.
+ */
 typedef struct KeyWalk
 {
 	Relation	rel;
@@ -238,26 +247,46 @@ typedef struct KeyWalk
 	Snapshot	snapshot;
 	TupleTableSlot *slot;
 	IndexScanDesc scan;
+	bool		prune;			/* as an index scan does */
 } KeyWalk;
 
 static void
-begin_walk(KeyWalk *w, Relation rel)
+begin_walk(KeyWalk *w, Relation rel, bool prune)
 {
 	w->rel = rel;
 	w->index = index_open(rel->rd_pkindex, AccessShareLock);
 	w->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	w->slot = table_slot_create(rel, NULL);
 	w->scan = loyalty_index_beginscan(rel, w->index, w->snapshot, 1);
+	w->prune = prune;
 }
 
+/* room for some more versions of a row: pages are pruned when there is less */
+#define ROOM (BLCKSZ / 10)
+
 static bool
-find_row(KeyWalk *w, int64 id)
+find_row(KeyWalk *w, int64 id, ItemPointer tid)
 {
 	ScanKeyData key;
+	ItemPointer next;
+	bool		found = false;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	index_rescan(w->scan, &key, 1, NULL, 0);
-	return index_getnext_slot(w->scan, ForwardScanDirection, w->slot);
+	while (!found && (next = index_getnext_tid(w->scan, ForwardScanDirection)) != NULL)
+	{
+		Buffer		buffer = ReadBuffer(w->rel, ItemPointerGetBlockNumber(next));
+		Page		page = BufferGetPage(buffer);
+		HeapTupleData tuple;
+
+		*tid = *next;
+		if (w->prune || PageIsFull(page) || PageGetHeapFreeSpace(page) < ROOM)
+			heap_page_prune_opt(w->rel, buffer);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		found = heap_hot_search_buffer(tid, w->rel, buffer, w->snapshot, &tuple, NULL, true);
+		UnlockReleaseBuffer(buffer);
+	}
+	return found;
 }
 
 static void
@@ -294,13 +323,12 @@ loyalty_locate_members(int64 *ids, ItemPointerData *tids, int n)
 	{
 		KeyWalk		w;
 
-		begin_walk(&w, rel);
+		begin_walk(&w, rel, true);
 		for (int i = 0; i < n; i++)
-			if (find_row(&w, ids[i]))
-			{
-				tids[i] = w.slot->tts_tid;
+			if (find_row(&w, ids[i], &tids[i]))
 				nfound++;
-			}
+			else
+				ItemPointerSetInvalid(&tids[i]);
 		end_walk(&w);
 	}
 	else
@@ -366,14 +394,16 @@ lock_directly(Relation rel, int64 *ids, ItemPointerData *tids, int n, bool nowai
 	KeyWalk		w;
 
 	*nfound = 0;
-	begin_walk(&w, rel);
+	begin_walk(&w, rel, n > 1);
 	for (int i = 0; i < n; i++)
 	{
-		bool		located = tids != NULL && ItemPointerIsValid(&tids[i]);
+		ItemPointerData tid;
 
-		if (!located && !find_row(&w, ids[i]))
+		if (tids != NULL && ItemPointerIsValid(&tids[i]))
+			tid = tids[i];
+		else if (!find_row(&w, ids[i], &tid))
 			continue;
-		if (!lock_row(&w, located ? tids[i] : w.slot->tts_tid, nowait))
+		if (!lock_row(&w, tid, nowait))
 			continue;
 		slot_getallattrs(w.slot);
 		fill(&members[(*nfound)++], w.slot->tts_values, w.slot->tts_isnull, &w.slot->tts_tid);
