@@ -34,6 +34,13 @@
 	pg_class_ownercheck(relid, role)
 #endif
 
+/* indexes that collect what was inserted (BRIN) look at it before they are closed */
+#if PG_VERSION_NUM >= 170000
+#define loyalty_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
+#else
+#define loyalty_index_insert_cleanup(index, info) ((void) 0)
+#endif
+
 /* the extension's owner may be a role that nobody logs in as; before 17 he cannot run a worker */
 #if PG_VERSION_NUM >= 170000
 #define LOYALTY_WORKER_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK

@@ -167,6 +167,15 @@ loyalty_config(void)
 	return config;
 }
 
+/*
+ * Is the copy at hand good still?  Then the extension is there, too.
+ */
+bool
+loyalty_config_is_current(void)
+{
+	return config != NULL && !stale;
+}
+
 void
 loyalty_config_pin(void)
 {

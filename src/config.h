@@ -20,6 +20,7 @@ typedef struct LoyaltyConfig
 } LoyaltyConfig;
 
 extern LoyaltyConfig *loyalty_config(void);
+extern bool loyalty_config_is_current(void);
 extern void loyalty_config_pin(void);
 extern void loyalty_config_unpin(void);
 extern void loyalty_config_drop_pins(int level);

@@ -20,8 +20,15 @@
 #include "ledger/ledger.h"
 #include "rule/match.h"
 
-/* documents per batch; one statement reads the facts of so many */
-#define BATCH_DOCUMENTS 2000
+/*
+ * Documents per batch; one statement reads the facts of so many.  The smaller
+ * number is what stays in the processor's caches, the larger one makes fewer
+ * subtransactions: of more than 64 that wrote something, other sessions must
+ * look up whose they are.
+ */
+#define BATCH_DOCUMENTS 500
+#define BATCH_MOST 2000
+#define SUBTRANSACTIONS 60
 
 /* the same, if they were known before: their entries and lots are in hand, too */
 #define BATCH_KNOWN 250
@@ -259,6 +266,15 @@ compare_hints(const void *a, const void *b)
 	return loyalty_compare_keys(x->key, y->key);
 }
 
+/* where there must be many subtransactions anyway, they may as well be small */
+static int
+batch_size(int n)
+{
+	int			size = Max(BATCH_DOCUMENTS, n / SUBTRANSACTIONS);
+
+	return size > BATCH_MOST ? BATCH_DOCUMENTS : size;
+}
+
 /*
  * More than one batch: members in ascending order, which is the order of
  * locking, and each one's documents in the order in which they count.  Before
@@ -270,12 +286,13 @@ run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failu
 {
 	Batch		all = {docs, n, outcome, NULL};
 	ErrorData  *error = loyalty_attempt_evaluation(probe, &all);
+	int			size = batch_size(n);
 
 	if (error != NULL)
 		FreeErrorData(error);
-	for (int from = 0; from < n; from += BATCH_DOCUMENTS)
+	for (int from = 0; from < n; from += size)
 	{
-		Batch		b = {docs + from, Min(BATCH_DOCUMENTS, n - from), outcome, NULL};
+		Batch		b = {docs + from, Min(size, n - from), outcome, NULL};
 		error = loyalty_attempt_evaluation(read_customers, &b);
 
 		/* what is wrong will be wrong again, and parked then */
@@ -290,7 +307,7 @@ run_many(LoyaltyDocument **docs, int n, LoyaltyOutcome *outcome, Failures *failu
 	{
 		int			known = 0;
 
-		for (to = from; to < n && to - from < BATCH_DOCUMENTS && known < BATCH_KNOWN; to++)
+		for (to = from; to < n && to - from < size && known < BATCH_KNOWN; to++)
 			known += (int) !docs[to]->unknown;
 		run(docs + from, to - from, outcome, failures);
 		CHECK_FOR_INTERRUPTS();

@@ -308,7 +308,7 @@ loyalty_flush_touched(int32 source_id)
 
 	if (loyalty_touched_count() == 0)
 		return 0;
-	if (!loyalty_installed())
+	if (!loyalty_config_is_current() && !loyalty_installed())
 		return 0;				/* dropped by this very transaction */
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);

@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -21,6 +22,7 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -161,6 +163,7 @@ typedef struct DirectWrite
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *rri;
+	Oid			needless;		/* index that none of the rows belongs in */
 	bool		indexes_open;
 } DirectWrite;
 
@@ -172,14 +175,44 @@ open_direct(DirectWrite *w, Relation rel)
 	w->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(w->rri, rel, 1, NULL, 0);
 	w->estate->es_output_cid = GetCurrentCommandId(true);
+	w->needless = InvalidOid;
 	w->indexes_open = false;
 }
 
+/* as ExecOpenIndices() does, without the needless one */
+static void
+open_indexes(DirectWrite *w)
+{
+	List	   *oids = RelationGetIndexList(w->rel);
+	ListCell   *lc;
+	int			n = 0;
+
+	w->rri->ri_IndexRelationDescs = palloc(sizeof(Relation) * (list_length(oids) + 1));
+	w->rri->ri_IndexRelationInfo = palloc(sizeof(IndexInfo *) * (list_length(oids) + 1));
+	foreach(lc, oids)
+	{
+		Relation	index;
+
+		if (lfirst_oid(lc) == w->needless)
+			continue;
+		index = index_open(lfirst_oid(lc), RowExclusiveLock);
+		w->rri->ri_IndexRelationDescs[n] = index;
+		w->rri->ri_IndexRelationInfo[n++] = BuildIndexInfo(index);
+	}
+	w->rri->ri_NumIndices = n;
+	w->indexes_open = true;
+	list_free(oids);
+}
+
+/* their locks stay until the transaction ends, as the table's does */
 static void
 close_direct(DirectWrite *w)
 {
-	if (w->indexes_open)
-		ExecCloseIndices(w->rri);
+	for (int i = 0; i < w->rri->ri_NumIndices; i++)
+	{
+		loyalty_index_insert_cleanup(w->rri->ri_IndexRelationDescs[i], w->rri->ri_IndexRelationInfo[i]);
+		index_close(w->rri->ri_IndexRelationDescs[i], NoLock);
+	}
 	FreeExecutorState(w->estate);
 }
 
@@ -187,10 +220,7 @@ static void
 index_row(DirectWrite *w, TupleTableSlot *slot, LOYALTY_UPDATE_INDEXES_TYPE indexes)
 {
 	if (!w->indexes_open)
-	{
-		ExecOpenIndices(w->rri, false);
-		w->indexes_open = true;
-	}
+		open_indexes(w);
 	if (w->rri->ri_NumIndices > 0)
 		(void) loyalty_insert_index_tuples(w->rri, slot, w->estate, indexes);
 	ResetPerTupleExprContext(w->estate);
@@ -243,6 +273,18 @@ sort_document_rows(RowBuffer *b)
 	qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 }
 
+/* the index of returns has nothing to do with documents that return nothing */
+static Oid
+needless_index(RowBuffer *b, Relation rel)
+{
+	if (b != &buffers[TABLE_DOCUMENT])
+		return InvalidOid;
+	for (int i = 0; i < b->nrows; i++)
+		if (DatumGetInt32(b->rows[i].values[3]) != 0)
+			return InvalidOid;
+	return get_relname_relid("document_root", RelationGetNamespace(rel));
+}
+
 static void
 write_direct(RowBuffer *b, Relation rel)
 {
@@ -257,6 +299,7 @@ write_direct(RowBuffer *b, Relation rel)
 	if (b == &buffers[TABLE_DOCUMENT])
 		sort_document_rows(b);
 	open_direct(&w, rel);
+	w.needless = needless_index(b, rel);
 	for (int i = 0; i < nslots; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (int from = 0; from < b->nrows; from += nslots)

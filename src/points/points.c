@@ -335,6 +335,8 @@ loyalty_points_from_numeric(Numeric value)
 {
 	Numeric		hundredths;
 
+	if (loyalty_num_sign(value) == 0)
+		return 0;				/* most debts, and most of what is held */
 	(void) loyalty_num_checked(value, "number of points");
 	hundredths = loyalty_num_mul(value, loyalty_num_int(100));
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(hundredths)));

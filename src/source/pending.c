@@ -71,6 +71,9 @@ typedef struct NewestEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* most transactions touch one document, some a million: blocks grow */
+#define FIRST_RECORDS 8
+#define ARENA_FIRST 1024
 #define ARENA_BLOCK (64 * 1024)
 
 static MemoryContext context = NULL;
@@ -84,6 +87,7 @@ static LogMark *marks = NULL;
 static int	nmarks = 0;
 static int	marks_size = 0;
 static char *arena = NULL;
+static Size arena_block = ARENA_FIRST;
 static Size arena_left = 0;
 
 static void *
@@ -92,14 +96,15 @@ arena_copy(const void *data, Size size)
 	Size		aligned = MAXALIGN(size);
 	char	   *copy;
 
-	if (aligned > ARENA_BLOCK / 8)
+	if (aligned > arena_block / 2)
 		copy = MemoryContextAlloc(context, aligned);
 	else
 	{
 		if (aligned > arena_left)
 		{
-			arena = MemoryContextAlloc(context, ARENA_BLOCK);
-			arena_left = ARENA_BLOCK;
+			arena = MemoryContextAlloc(context, arena_block);
+			arena_left = arena_block;
+			arena_block = Min(arena_block * 2, ARENA_BLOCK);
 		}
 		copy = arena;
 		arena += aligned;
@@ -114,8 +119,8 @@ start(void)
 {
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
 									ALLOCSET_DEFAULT_SIZES);
-	newest = newest_create(context, 64, NULL);
-	records_size = 64;
+	newest = newest_create(context, FIRST_RECORDS, NULL);
+	records_size = FIRST_RECORDS;
 	records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
 	marks_size = 8;
 	marks = MemoryContextAlloc(context, marks_size * sizeof(LogMark));
@@ -133,6 +138,7 @@ loyalty_forget_touched(void)
 	records = NULL;
 	marks = NULL;
 	arena = NULL;
+	arena_block = ARENA_FIRST;
 	arena_left = 0;
 	nrecords = ntouched = nagain = nmarks = 0;
 }
@@ -290,9 +296,9 @@ loyalty_take_touched(int32 source_id, int *n)
 	if (GetCurrentTransactionNestLevel() == 1 && nmarks == 0 && *n == ntouched)
 	{
 		newest_destroy(newest);
-		newest = newest_create(context, 64, NULL);
+		newest = newest_create(context, FIRST_RECORDS, NULL);
 		pfree(records);
-		records_size = 64;
+		records_size = FIRST_RECORDS;
 		records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
 		nrecords = 0;
 		ntouched = nagain = 0;
