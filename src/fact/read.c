@@ -305,31 +305,43 @@ infallible(LoyaltySource *source, LoyaltyItem item)
 	return source->expr[item] == NULL || source->expr[item]->infallible;
 }
 
-/* whose rights captured rows are read with, looked up once for many */
+/* reads captured rows, with the rights of the owner of their table */
 typedef struct Reader
 {
 	LoyaltySource *source;
 	Oid			role;
+	Datum	   *values;			/* facts of the row at hand */
+	bool	   *nulls;
 } Reader;
 
 /*
- * Facts first up to (not with) last of a captured row; 0, 0 for all.
+ * Read a row: all facts of it, or only whose it is and one more (FACT_CUSTOMER
+ * for none).
  */
-static Datum *
-map_row(Reader *reader, LoyaltyMap *map, MinimalTuple row, int first, int last, bool **nulls)
+static void
+read_row(Reader *reader, LoyaltyMap *map, MinimalTuple row, bool all, LoyaltyFactColumn fact)
 {
 	LoyaltyIdentity save;
-	Datum	   *values;
 
 	if (reader->source != map->source)
 	{
 		reader->role = loyalty_source_owner(map->source);
+		reader->values = palloc(sizeof(Datum) * map->nfacts);
+		reader->nulls = palloc(sizeof(bool) * map->nfacts);
 		reader->source = map->source;
 	}
 	loyalty_become_reader(reader->role, &save);
-	values = loyalty_map_facts(map, row, first, last, nulls);
+	loyalty_map_load(map, row);
+	if (all)
+		loyalty_map_facts(map, 0, map->nfacts, reader->values, reader->nulls);
+	else
+	{
+		if (fact < FACT_CUSTOMER)
+			loyalty_map_facts(map, fact, fact + 1, reader->values, reader->nulls);
+		loyalty_map_facts(map, FACT_CUSTOMER, FACT_CUSTOMER + map->source->expr[ITEM_CUSTOMER]->nparts,
+						  reader->values, reader->nulls);
+	}
 	loyalty_resume(&save);
-	return values;
 }
 
 /*
@@ -339,20 +351,18 @@ map_row(Reader *reader, LoyaltyMap *map, MinimalTuple row, int first, int last, 
 static int64
 old_member(LoyaltyDocument *doc, LoyaltyMap *map, Reader *reader)
 {
-	Datum	   *values;
-	bool	   *nulls;
+	bool		tells;
 
 	/* that version may be the one that could not be read */
 	if (!infallible(doc->source, ITEM_CUSTOMER))
 		return 0;
 	/* a version that did not count is nobody's to book, unless by its lines */
-	if (!OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) &&
-		infallible(doc->source, ITEM_VOID) && infallible(doc->source, ITEM_FILTER) &&
-		!DatumGetBool(map_row(reader, map, doc->old, FACT_POSTED, FACT_POSTED + 1, &nulls)[FACT_POSTED]))
+	tells = !OidIsValid(doc->source->lines) && map->facts[FACT_POSTED] != NULL && infallible(doc->source, ITEM_POSTED) &&
+		infallible(doc->source, ITEM_VOID) && infallible(doc->source, ITEM_FILTER);
+	read_row(reader, map, doc->old, false, tells ? FACT_POSTED : FACT_CUSTOMER);
+	if (tells && !DatumGetBool(reader->values[FACT_POSTED]))
 		return 0;
-	values = map_row(reader, map, doc->old, FACT_CUSTOMER,
-					 FACT_CUSTOMER + doc->source->expr[ITEM_CUSTOMER]->nparts, &nulls);
-	return member_of(doc->source, values, nulls);
+	return member_of(doc->source, reader->values, reader->nulls);
 }
 
 /*
@@ -386,13 +396,10 @@ loyalty_read_headers(LoyaltyDocument **docs, int n, bool again)
 			doc->old_member = old_member(doc, map, &reader);
 		if (is_direct(doc))
 		{
-			Datum	   *values;
-			bool	   *nulls;
-
 			if (again)
 				continue;
-			values = map_row(&reader, map, doc->row, 0, 0, &nulls);
-			doc->facts = loyalty_make_facts(doc->source, doc->key, values, nulls);
+			read_row(&reader, map, doc->row, true, FACT_CUSTOMER);
+			doc->facts = loyalty_make_facts(doc->source, doc->key, reader.values, reader.nulls);
 		}
 		else
 			missing[nmissing++] = doc;
@@ -436,18 +443,16 @@ loyalty_peek_headers(LoyaltyDocument **docs, int n)
 	for (int i = 0; i < n; i++)
 	{
 		LoyaltyDocument *doc = docs[i];
-		Datum	   *values;
-		bool	   *nulls;
 
 		if (!is_direct(doc) || doc->old != NULL)
 		{
 			others[nothers++] = doc;
 			continue;
 		}
-		values = map_row(&reader, loyalty_map_by_id(doc->map_id), doc->row, 0, 0, &nulls);
-		doc->member_hint = member_of(doc->source, values, nulls);
-		if (!nulls[FACT_AT])
-			doc->at = DatumGetTimestampTz(values[FACT_AT]);
+		read_row(&reader, loyalty_map_by_id(doc->map_id), doc->row, false, FACT_AT);
+		doc->member_hint = member_of(doc->source, reader.values, reader.nulls);
+		if (!reader.nulls[FACT_AT])
+			doc->at = DatumGetTimestampTz(reader.values[FACT_AT]);
 	}
 	loyalty_read_headers(others, nothers, false);
 	for (int i = 0; i < nothers; i++)

@@ -292,20 +292,22 @@ loyalty_map_by_id(uint32 id)
 }
 
 /*
- * Header facts of a captured row, in the order of LoyaltyFactColumn, from one
- * to before another (0: to the last); values live in the current context.
+ * Take up a captured row, for loyalty_map_facts() to look at.
  */
-Datum *
-loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls)
+void
+loyalty_map_load(LoyaltyMap *map, MinimalTuple row)
 {
-	int			nfacts = map->nfacts;
-	Datum	   *values = palloc(sizeof(Datum) * nfacts);
 	TupleTableSlot *slot = map->slot;
-	Datum	   *columns = palloc(sizeof(Datum) * (map->ncolumns + 1));
-	bool	   *absent = palloc(sizeof(bool) * (map->ncolumns + 1));
+	MemoryContext old;
+	Datum	   *columns;
+	bool	   *absent;
 	HeapTupleData tuple;
 
-	*nulls = palloc(sizeof(bool) * nfacts);
+	ResetExprContext(map->econtext);
+	old = MemoryContextSwitchTo(map->econtext->ecxt_per_tuple_memory);
+	columns = palloc(sizeof(Datum) * (map->ncolumns + 1));
+	absent = palloc(sizeof(bool) * (map->ncolumns + 1));
+	MemoryContextSwitchTo(old);
 	tuple.t_len = row->t_len + MINIMAL_TUPLE_OFFSET;
 	tuple.t_data = (HeapTupleHeader) ((char *) row - MINIMAL_TUPLE_OFFSET);
 	heap_deform_tuple(&tuple, map->projection, columns, absent);
@@ -319,11 +321,20 @@ loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nu
 	}
 	ExecStoreVirtualTuple(slot);
 	map->econtext->ecxt_scantuple = slot;
-	for (int i = from; i < (to > 0 ? to : nfacts); i++)
+}
+
+/*
+ * Header facts of the row that was taken up, in the order of LoyaltyFactColumn,
+ * from one to before another, into arrays of map->nfacts.  They are good until
+ * the next row is taken up.
+ */
+void
+loyalty_map_facts(LoyaltyMap *map, int from, int to, Datum *values, bool *nulls)
+{
+	for (int i = from; i < to; i++)
 	{
-		(*nulls)[i] = map->facts[i] == NULL;
+		nulls[i] = map->facts[i] == NULL;
 		if (map->facts[i] != NULL)
-			values[i] = ExecEvalExpr(map->facts[i], map->econtext, &(*nulls)[i]);
+			values[i] = ExecEvalExprSwitchContext(map->facts[i], map->econtext, &nulls[i]);
 	}
-	return values;
 }

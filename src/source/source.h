@@ -242,7 +242,8 @@ extern char *loyalty_current_search_path(void);
 
 /* map.c */
 extern LoyaltyMap *loyalty_map_for_trigger(struct TriggerData *trigdata);
-extern Datum *loyalty_map_facts(LoyaltyMap *map, MinimalTuple row, int from, int to, bool **nulls);
+extern void loyalty_map_load(LoyaltyMap *map, MinimalTuple row);
+extern void loyalty_map_facts(LoyaltyMap *map, int from, int to, Datum *values, bool *nulls);
 extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 
 /* pending.c */
