@@ -7,7 +7,7 @@ MODULE_big = loyalty
 OBJS = \
 	src/loyalty.o src/session.o src/config.o \
 	src/points/points.o \
-	src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
+	src/source/key.o src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
 	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o src/source/birthday.o \
 	src/fact/read.o src/fact/basket.o src/fact/lines.o src/fact/claim.o src/fact/event.o \
 	src/rule/program.o src/rule/tier.o src/rule/policy.o src/rule/expiry.o src/rule/reward.o src/rule/book.o src/rule/match.o src/rule/rows.o src/rule/frozen.o src/rule/award.o \

@@ -167,6 +167,5 @@ extern List *loyalty_scan_documents(LoyaltySource *source, int newest, Timestamp
 extern Jsonb *loyalty_lines_to_jsonb(LoyaltyLine *lines, int n);
 extern LoyaltyLine *loyalty_lines_from_jsonb(Jsonb *jsonb, int *n);
 extern void loyalty_sort_lines(LoyaltyLine *lines, int n);
-extern int	loyalty_compare_keys(const char *a, const char *b);
 
 #endif							/* LOYALTY_FACT_H */

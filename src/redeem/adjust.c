@@ -8,7 +8,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/datetime.h"
 
 #include "errors.h"
 #include "redeem/redeem.h"
@@ -23,20 +22,6 @@ static char *
 text_of(Points points)
 {
 	return loyalty_num_text(loyalty_num_trim(loyalty_points_numeric(points)));
-}
-
-/* a day as text, whatever the session's DateStyle */
-static char *
-date_text(DateADT date)
-{
-	int			year;
-	int			month;
-	int			day;
-
-	if (DATE_IS_NOEND(date))
-		return "infinity";
-	j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	return psprintf("%04d-%02d-%02d", year, month, day);
 }
 
 /*
@@ -97,7 +82,7 @@ loyalty_adjust(PG_FUNCTION_ARGS)
 	loyalty_call_numeric(&c, "points", fcinfo, 2);
 	loyalty_call_argument(&c, "reason", reason, true);
 	if (!PG_ARGISNULL(5))
-		loyalty_call_argument(&c, "expires_on", date_text(expires_on), true);
+		loyalty_call_argument(&c, "expires_on", loyalty_date_text(expires_on), true);
 	loyalty_call_lock(&c, customer, NULL);
 	if (!loyalty_call_answered(&c))
 	{

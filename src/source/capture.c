@@ -94,7 +94,7 @@ evaluate_key(LoyaltyMap *map, TupleTableSlot *slot)
 	{
 		Datum		value = ExecEvalExpr(map->keys[i], map->econtext, &isnull);
 
-		parts[i] = isnull ? NULL : TextDatumGetCString(value);
+		parts[i] = isnull ? NULL : loyalty_key_part(value, map->key_types[i]);
 	}
 	return loyalty_compose_key(parts, map->nkeys);
 }

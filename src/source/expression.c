@@ -528,6 +528,12 @@ loyalty_analyze_expression(LoyaltySource *source, LoyaltyItem item)
 		result->bare[i] = psprintf("(%s\n)", text);
 		result->parts[i] = wanted_sql(source, item, text, result->types[i], &prefix);
 		expr = loyalty_parse_sql(source, item, result->parts[i], prefix, source->header, lines);
+		/* the text of a key is ours to make: it is the column that must be immutable */
+		if (keylike && loyalty_key_is_dated(result->types[i]))
+		{
+			result->dated = true;
+			expr = loyalty_parse_sql(source, item, result->bare[i], 1, source->header, lines);
+		}
 		inspect((Node *) expr, &in);
 	}
 	result->plain = !in.sublink && !in.foreign_code;

@@ -120,10 +120,13 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 	}
 }
 
+/* the document's own key is not read off its row again */
 static bool
 is_plain(LoyaltySource *source, LoyaltyItem item)
 {
-	return source->expr[item] == NULL || source->expr[item]->plain;
+	LoyaltyExpression *e = source->expr[item];
+
+	return e == NULL || (e->plain && (!e->dated || item == ITEM_KEY));
 }
 
 /*
@@ -189,7 +192,12 @@ build(void *arg)
 	map->nkeys = key->nparts;
 	map->key_infallible = key->infallible;
 	for (int i = 0; i < key->nparts; i++)
-		map->keys[i] = compile(source, item, key->parts[i], map->relid);
+	{
+		bool		dated = loyalty_key_is_dated(key->types[i]);
+
+		map->keys[i] = compile(source, item, dated ? key->bare[i] : key->parts[i], map->relid);
+		map->key_types[i] = dated ? key->types[i] : TEXTOID;
+	}
 	map->usable = true;
 
 	for (int i = map->of_lines ? ITEM_FIRST_LINE : 0; i < (map->of_lines ? LOYALTY_NITEMS : ITEM_FIRST_LINE); i++)

@@ -69,6 +69,7 @@ typedef struct LoyaltyExpression
 	char	   *parts[LOYALTY_MAX_KEY]; /* each as SQL of the type we want */
 	char	   *bare[LOYALTY_MAX_KEY];	/* each as SQL of its own type */
 	Oid			types[LOYALTY_MAX_KEY]; /* that type */
+	bool		dated;			/* a column of it is a day or an instant */
 	bool		uses_header;
 	bool		plain;			/* no sub-select, built-in immutable functions only */
 	bool		infallible;		/* ... that cannot raise an error either */
@@ -133,6 +134,7 @@ typedef struct LoyaltyMap
 	ErrorData  *error;			/* why not */
 	int			nkeys;
 	ExprState  *keys[LOYALTY_MAX_KEY];
+	Oid			key_types[LOYALTY_MAX_KEY]; /* text, or a dated type */
 	AttrNumber	key_column;		/* the key is just this integer column, else 0 */
 	Oid			key_type;
 	bool		key_infallible;
@@ -222,11 +224,17 @@ extern void loyalty_compile_source(LoyaltySource *source);
 extern LoyaltyExpression *loyalty_compile_item(LoyaltySource *source, LoyaltyItem item,
 											   MemoryContext context);
 extern const char *loyalty_item_name(LoyaltyItem item);
-extern char *loyalty_compose_key(char **parts, int nparts);
-extern char *loyalty_canonical_key(LoyaltySource *source, const char *key);
-extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
 extern LoyaltyRuleBook *loyalty_source_book(LoyaltySource *source);
 extern List *loyalty_fact_columns(LoyaltySource *source);
+
+/* key.c */
+extern bool loyalty_key_is_dated(Oid type);
+extern char *loyalty_date_text(DateADT date);
+extern char *loyalty_key_part(Datum value, Oid type);
+extern char *loyalty_compose_key(char **parts, int nparts);
+extern void loyalty_decompose_key(const char *key, char **parts, int nparts);
+extern char *loyalty_canonical_key(LoyaltySource *source, const char *key);
+extern int	loyalty_compare_keys(const char *a, const char *b);
 
 /* birthday.c */
 extern bool loyalty_knows_birthdays(LoyaltyProgram *program);

@@ -56,6 +56,8 @@ SELECT shop.key_story('bigint', 'bigint', '9223372036854775807', '-9223372036854
 SELECT shop.key_story('numeric', 'numeric', '17.500', '17.5001', '99999999999999999999999999999999999999', '17.5');
 SELECT shop.key_story('uuid', 'uuid', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12',
 	'00000000-0000-0000-0000-000000000000', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11');
+SELECT shop.key_story('date', 'date', '2024-03-05', '0044-03-15 BC', 'infinity', '2024-03-05');
+SELECT shop.key_story('timestamp', 'timestamp', '2024-03-05 23:59:59.5', '2024-03-06', '-infinity', '2024-03-05 23:59:59.5');
 SELECT shop.key_story('text', 'text', 'SINV-2024/00001', 'it''s "b\ack" — ünïcode, {x}', ' ', 'SINV-2024/00001');
 SELECT shop.key_story('varchar', 'varchar(20)', 'a', 'b', 'A', 'a');
 
@@ -146,6 +148,46 @@ INSERT INTO shop.padded_line VALUES ('ACME', 1, 1, 7), ('ACME', 1, 2, 8), ('AC',
 SELECT is(loyalty.balance('keys', 'pair'), 15.00, 'lines are found by a key of which char(4) is a part');
 SELECT is(loyalty.balance('keys', 'pair2'), 3.00, 'and not those of a shorter one');
 SELECT is_empty($$SELECT * FROM loyalty.verify('padded pair')$$, 'verify() agrees');
+
+-- what tills number: store, day and ticket; the text of a key is ISO 8601, whoever reads or writes it
+CREATE TABLE shop.till (store text, day date, no integer, customer text, of_day date, of_no integer, PRIMARY KEY (store, day, no));
+CREATE TABLE shop.till_line (store text, day date, no integer, pos integer, amount numeric, PRIMARY KEY (store, day, no, pos));
+SELECT loyalty.attach('till', 'keys', 'shop.till', '(r.store, r.day, r.no)', 'r.customer', 'r.day', return_of => '(r.store, r.of_day, r.of_no)',
+	lines => 'shop.till_line', line_parent => '(l.store, l.day, l.no)', line_key => '(l.store, l.day, l.no, l.pos)',
+	line_amount => 'l.amount', evaluate => 'statement') \gset
+INSERT INTO shop.till VALUES ('S1', '2024-03-05', 7, 'till'), ('S1', '2024-05-03', 7, 'till2');
+INSERT INTO shop.till_line VALUES ('S1', '2024-03-05', 7, 1, 40), ('S1', '2024-03-05', 7, 2, 2), ('S1', '2024-05-03', 7, 1, 5);
+SELECT is(loyalty.balance('keys', 'till'), 42.00, 'a key of store, day and number');
+SELECT is(loyalty.balance('keys', 'till2'), 5.00, 'the fifth of March is not the third of May');
+SELECT is((SELECT string_agg(doc_key, ' ' ORDER BY doc_key) FROM shop.document WHERE doc_key LIKE '(S1%'), '(S1,2024-03-05,7) (S1,2024-05-03,7)',
+	'its text has the day as ISO 8601 writes it');
+SET LOCAL DateStyle = 'German, MDY';
+INSERT INTO shop.till VALUES ('S1', '2024-03-08', 1, 'till', '2024-03-05', 7);
+INSERT INTO shop.till_line VALUES ('S1', '2024-03-08', 1, 1, -12);
+UPDATE shop.till_line SET amount = 3 WHERE pos = 2;
+SELECT is(loyalty.balance('keys', 'till'), 31.00, 'a return finds it, and a line that is changed, in a session with another DateStyle');
+SELECT is(loyalty.reevaluate('till', '(S1,2024-03-05,7)'), 0.00, 'reevaluate() takes the key as it is written');
+SELECT is(loyalty.reevaluate('till', '(S1,2024-3-5,07)'), 0.00, 'or as the types of its columns read it');
+SELECT is_empty($$SELECT * FROM loyalty.verify('till')$$, 'verify() agrees');
+-- a customer whose key has a day in it
+CREATE TABLE shop.holder (id integer PRIMARY KEY, name text, born date, total numeric);
+SELECT loyalty.attach('holder', 'keys', 'shop.holder', 'r.id', '(r.name, r.born)', '''2024-03-10''::date', amount => 'r.total',
+	evaluate => 'statement') \gset
+INSERT INTO shop.holder VALUES (1, 'Ann', '1990-02-01', 9), (2, 'Bob', 'infinity', 4);
+SELECT results_eq($$SELECT customer, balance FROM shop.member WHERE customer IN ('(Ann,1990-02-01)', '(Bob,infinity)') ORDER BY 1$$,
+	$$VALUES ('(Ann,1990-02-01)', 9.00::numeric(18,2)), ('(Bob,infinity)', 4.00)$$, 'a customer is known by name and birthday');
+SET LOCAL DateStyle = 'SQL, DMY';
+UPDATE shop.holder SET total = 10 WHERE id = 1;
+SELECT is(loyalty.balance('keys', '(Ann,1990-02-01)'), 10.00, 'in every session');
+SELECT is_empty($$SELECT * FROM loyalty.verify('holder')$$, 'and by verify()');
+-- an instant with a time zone has no text of its own
+CREATE TABLE shop.zoned (k timestamptz PRIMARY KEY, customer text, total numeric);
+SELECT throws_like($$SELECT loyalty.attach('zoned', 'keys', 'shop.zoned', 'r.k', 'r.customer', 'r.k', amount => 'r.total')$$,
+	'expression "key" must be made of columns of its own row%', 'a timestamp with time zone is refused');
+SELECT lives_ok($$SELECT loyalty.attach('zoned', 'keys', 'shop.zoned', $k$r.k AT TIME ZONE 'UTC'$k$, 'r.customer', 'r.k', amount => 'r.total',
+	evaluate => 'statement')$$, 'unless the mapping says which');
+INSERT INTO shop.zoned VALUES ('2024-03-31 01:30+01', 'zoned', 6);
+SELECT is((SELECT doc_key FROM shop.document WHERE member_id = loyalty.member_id('keys', 'zoned')), '2024-03-31 00:30:00', 'then it is that time');
 
 SELECT shop.clean();
 SELECT * FROM finish();
