@@ -9,7 +9,7 @@ OBJS = \
 	src/points/points.o \
 	src/source/key.o src/source/expression.o src/source/mapping.o src/source/map.o src/source/capture.o \
 	src/source/pending.o src/source/park.o src/source/attach.o src/source/status.o src/source/birthday.o \
-	src/fact/read.o src/fact/basket.o src/fact/lines.o src/fact/claim.o src/fact/event.o \
+	src/fact/header.o src/fact/read.o src/fact/basket.o src/fact/lines.o src/fact/claim.o src/fact/event.o \
 	src/rule/program.o src/rule/tier.o src/rule/policy.o src/rule/expiry.o src/rule/reward.o src/rule/book.o src/rule/match.o src/rule/rows.o src/rule/frozen.o src/rule/award.o \
 	src/rule/space.o src/rule/allowed.o src/rule/vet.o src/rule/condition.o \
 	src/ledger/evaluate.o src/ledger/settle.o src/ledger/batch.o src/ledger/lock.o src/ledger/load.o src/ledger/document.o src/ledger/price.o src/ledger/family.o \

@@ -124,10 +124,21 @@ typedef struct LoyaltyClaim
 	LoyaltyLine *lines;
 } LoyaltyClaim;
 
-/* read.c */
+/* header.c */
 extern LoyaltyFacts *loyalty_make_facts(LoyaltySource *source, const char *key, Datum *values, bool *nulls);
 extern void loyalty_read_headers(LoyaltyDocument **docs, int n, bool again);
 extern void loyalty_peek_headers(LoyaltyDocument **docs, int n);
+
+/* read.c */
+extern char *loyalty_text_value(Datum value, bool isnull);
+extern Numeric loyalty_numeric_value(Datum value, bool isnull, const char *what);
+extern void loyalty_keep_columns(LoyaltyRuleBook *book, bool of_lines, Datum *values, bool *nulls,
+								 Datum **kept, bool **kept_nulls);
+extern LoyaltyDocument *loyalty_find_document(LoyaltyDocument **docs, int n, const char *key);
+extern void loyalty_read_by_source(LoyaltyDocument **docs, int n,
+								   void (*read) (LoyaltySource *, LoyaltyDocument **, int));
+extern uint64 loyalty_read_by_key(LoyaltySource *source, SPIPlanPtr *plan, LoyaltyItem item, char **keys, int n);
+extern char *loyalty_read_key(uint64 row, int *column, int nparts);
 extern void loyalty_read_lines(LoyaltyDocument **docs, int n);
 extern void loyalty_finish_facts(LoyaltyDocument *doc);
 extern char **loyalty_documents_of_lines(LoyaltySource *source, char **line_keys, int n);
