@@ -19,6 +19,7 @@ $node->append_conf('postgresql.conf', q{
 shared_buffers = 2MB
 work_mem = 4MB
 autovacuum = off
+max_prepared_transactions = 1
 });
 $node->start;
 $node->safe_psql('postgres', q{
@@ -109,6 +110,31 @@ cmp_ok($memory, '<=', 2 * 1024 * 1024, '10,000 transactions of one session leave
 
 # members are found without an index scan, which would make room on their pages
 cmp_ok($growth, '<=', 2 * 8192, 'nor dead versions of their members');
+
+# while somebody can still see them they do, but nobody has to pass them later on
+my $pages = $node->safe_psql('postgres', q{
+	CREATE PROCEDURE buy(first int, last int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR n IN first .. last LOOP
+			INSERT INTO invoice VALUES (n, 'OFTEN', '2024-12-01', 600);
+			COMMIT;
+		END LOOP;
+	END $$;
+	CREATE FUNCTION pages() RETURNS bigint LANGUAGE sql AS
+		$$ SELECT pg_stat_force_next_flush(); SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables WHERE relid = 'loyalty.member'::regclass $$;
+	BEGIN;
+	SELECT FROM pg_current_xact_id() \g /dev/null
+	PREPARE TRANSACTION 'report';
+	CALL buy(2000001, 2005000);
+	COMMIT PREPARED 'report';
+	CALL buy(2005001, 2005010);
+	SELECT pages() \g /dev/null
+	SELECT pages() AS before \gset
+	CALL buy(2005011, 2005020);
+	SELECT pages() \g /dev/null
+	SELECT pages() - :before;
+});
+cmp_ok($pages, '<=', 100, 'a member is found where he is now, not where he has been');
 
 # nor from one change of the configuration, or ANALYZE of an attached table, to the next
 my $changes = $node->safe_psql('postgres', q{
