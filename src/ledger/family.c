@@ -80,7 +80,14 @@ post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			if (part->member_id != 0)
 				loyalty_post(batch, loyalty_batch_member(batch, part->member_id), part, part->sale, part->due);
 			if (part->dirty)
+			{
+				int64		whose = part->member_id != 0 ? part->member_id : doc->member_id;
+
+				/* who does not see it, with an older snapshot, must not think that nothing happened */
+				if (whose != 0)
+					loyalty_batch_account(batch, whose)->dirty = true;
 				loyalty_save_part(part, batch->now);
+			}
 			if (part->member_id != 0)
 				loyalty_standing_moved(loyalty_batch_account(batch, part->member_id), part);
 		}
