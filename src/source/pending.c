@@ -32,12 +32,14 @@ typedef struct LogRecord
 	DocumentKey *key;
 	MinimalTuple row;
 	MinimalTuple old;
+	DocumentKey *was;			/* the document's key before it was renamed, or NULL */
 	uint32		map_id;
 	int32		previous;		/* older record of the document, -1 for none */
 	bool		touched;		/* false: evaluated */
 	bool		again;			/* evaluated, but to be looked at once more at the end */
 	bool		fresh;
 	bool		line_only;
+	bool		moved;			/* renamed: it has another key now */
 } LogRecord;
 
 /* where the log stood when a subtransaction first wrote to it */
@@ -180,20 +182,16 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	record->touched = touched;
 	record->again = false;
 	record->fresh = fresh;
+	record->was = entry->newest >= 0 ? records[entry->newest].was : NULL;
+	record->moved = false;
 	entry->newest = nrecords++;
 	ntouched += (int) touched - (int) was;
 }
 
-/*
- * A statement touched a document.  row holds its mapped columns if they are
- * at hand, old those of the version before, as map_id laid them out.
- */
-void
-loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTuple row,
-			  MinimalTuple old, uint32 map_id)
+/* what the log knows of a document */
+static NewestEntry *
+entry_of(int32 source_id, const char *key)
 {
-	LogRecord  *last = NULL;
-	bool		fresh;
 	int			length = strlen(key);
 	union
 	{
@@ -204,8 +202,6 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	NewestEntry *entry;
 	bool		found;
 
-	if (context == NULL)
-		start();
 	if (length >= 256)
 		probe = palloc(offsetof(DocumentKey, text) + length + 1);
 	probe->source_id = source_id;
@@ -220,7 +216,24 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	}
 	if (probe != &local.key)
 		pfree(probe);
+	return entry;
+}
 
+/*
+ * A statement touched a document.  row holds its mapped columns if they are
+ * at hand, old those of the version before, as map_id laid them out.
+ */
+void
+loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTuple row,
+			  MinimalTuple old, uint32 map_id)
+{
+	LogRecord  *last = NULL;
+	bool		fresh;
+	NewestEntry *entry;
+
+	if (context == NULL)
+		start();
+	entry = entry_of(source_id, key);
 	if (entry->newest >= 0)
 		last = &records[entry->newest];
 
@@ -246,6 +259,21 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	else if (old != NULL)
 		old = arena_copy(old, old->t_len);
 	append(entry, row, old, map_id, true, fresh, kind == TOUCH_LINE);
+}
+
+/*
+ * A document, touched under both keys, was renamed.
+ */
+void
+loyalty_touch_renamed(int32 source_id, const char *was, const char *key)
+{
+	NewestEntry *before = entry_of(source_id, was);
+	LogRecord  *old = &records[before->newest];
+	LogRecord  *new = &records[entry_of(source_id, key)->newest];
+
+	new->was = old->was != NULL ? old->was : old->key;
+	new->moved = false;
+	old->moved = true;
 }
 
 int
@@ -287,6 +315,8 @@ loyalty_take_touched(int32 source_id, int *n)
 		t->line_only = record->line_only;
 		t->map_id = record->map_id;
 		t->fresh = record->fresh;
+		t->was = record->was == NULL ? NULL : record->was->text;
+		t->moved = record->moved;
 	}
 
 	/*
@@ -324,21 +354,8 @@ void
 loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old, uint32 map_id,
 					bool line_only)
 {
-	int			length = strlen(key);
-	DocumentKey *probe = palloc(offsetof(DocumentKey, text) + length + 1);
-	NewestEntry *entry;
-	bool		found;
+	NewestEntry *entry = entry_of(source_id, key);
 
-	probe->source_id = source_id;
-	probe->length = length;
-	memcpy(probe->text, key, length + 1);
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
-	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
-		entry->newest = -1;
-	}
-	pfree(probe);
 	/* touched meanwhile: it is due anyway */
 	if (entry->newest >= 0 && records[entry->newest].touched)
 		return;
