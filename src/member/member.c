@@ -278,13 +278,16 @@ find_row(KeyWalk *w, int64 id, ItemPointer tid)
 		Buffer		buffer = ReadBuffer(w->rel, ItemPointerGetBlockNumber(next));
 		Page		page = BufferGetPage(buffer);
 		HeapTupleData tuple;
+		bool		dead;
 
 		*tid = *next;
 		if (w->prune || PageIsFull(page) || PageGetHeapFreeSpace(page) < ROOM)
 			heap_page_prune_opt(w->rel, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		found = heap_hot_search_buffer(tid, w->rel, buffer, w->snapshot, &tuple, NULL, true);
+		found = heap_hot_search_buffer(tid, w->rel, buffer, w->snapshot, &tuple, &dead, true);
 		UnlockReleaseBuffer(buffer);
+		/* nobody need come here again: the next step marks the index's entry */
+		w->scan->kill_prior_tuple = dead && !w->scan->xactStartedInRecovery;
 	}
 	return found;
 }
