@@ -55,12 +55,17 @@ typedef struct NewestEntry
 	char		status;
 } NewestEntry;
 
+static inline uint32
+hash_of(const DocumentKey *key)
+{
+	return hash_combine(hash_bytes((const unsigned char *) key->text, key->length), (uint32) key->source_id);
+}
+
 #define SH_PREFIX newest
 #define SH_ELEMENT_TYPE NewestEntry
 #define SH_KEY_TYPE DocumentKey *
 #define SH_KEY key
-#define SH_HASH_KEY(tb, k) \
-	hash_combine(hash_bytes((const unsigned char *) (k)->text, (k)->length), (uint32) (k)->source_id)
+#define SH_HASH_KEY(tb, k) hash_of(k)
 #define SH_EQUAL(tb, a, b) \
 	((a)->source_id == (b)->source_id && (a)->length == (b)->length && \
 	 memcmp((a)->text, (b)->text, (a)->length) == 0)
@@ -114,16 +119,42 @@ arena_copy(const void *data, Size size)
 	return copy;
 }
 
+/*
+ * Memory can run out in a subtransaction, and the log goes on after it: here
+ * and below nothing is noted before it is there.
+ */
 static void
 start(void)
 {
-	context = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
-									ALLOCSET_DEFAULT_SIZES);
-	newest = newest_create(context, FIRST_RECORDS, NULL);
+	MemoryContext made = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	newest = newest_create(made, FIRST_RECORDS, NULL);
 	records_size = FIRST_RECORDS;
-	records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
+	records = MemoryContextAlloc(made, records_size * sizeof(LogRecord));
 	marks_size = 8;
-	marks = MemoryContextAlloc(context, marks_size * sizeof(LogMark));
+	marks = MemoryContextAlloc(made, marks_size * sizeof(LogMark));
+	context = made;
+}
+
+/*
+ * The entry of a document, new if need be.
+ */
+static NewestEntry *
+entry_of(DocumentKey *probe)
+{
+	uint32		hash = hash_of(probe);
+	NewestEntry *entry = newest_lookup_hash(newest, probe, hash);
+	bool		found;
+
+	if (entry == NULL)
+	{
+		DocumentKey *key = arena_copy(probe, offsetof(DocumentKey, text) + probe->length + 1);
+
+		entry = newest_insert_hash(newest, key, hash, &found);
+		entry->newest = -1;
+	}
+	return entry;
 }
 
 /*
@@ -155,8 +186,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	{
 		if (nmarks == marks_size)
 		{
+			marks = repalloc(marks, 2 * marks_size * sizeof(LogMark));
 			marks_size *= 2;
-			marks = repalloc(marks, marks_size * sizeof(LogMark));
 		}
 		marks[nmarks].level = level;
 		marks[nmarks++].length = nrecords;
@@ -167,8 +198,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("too many documents in one transaction")));
+		records = repalloc_huge(records, 2 * records_size * sizeof(LogRecord));
 		records_size *= 2;
-		records = repalloc_huge(records, records_size * sizeof(LogRecord));
 	}
 	record = &records[nrecords];
 	record->key = entry->key;
@@ -202,7 +233,6 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	}			local;
 	DocumentKey *probe = &local.key;
 	NewestEntry *entry;
-	bool		found;
 
 	if (context == NULL)
 		start();
@@ -212,12 +242,7 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	probe->length = length;
 	memcpy(probe->text, key, length + 1);
 
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
-	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
-		entry->newest = -1;
-	}
+	entry = entry_of(probe);
 	if (probe != &local.key)
 		pfree(probe);
 
@@ -327,17 +352,11 @@ loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalT
 	int			length = strlen(key);
 	DocumentKey *probe = palloc(offsetof(DocumentKey, text) + length + 1);
 	NewestEntry *entry;
-	bool		found;
 
 	probe->source_id = source_id;
 	probe->length = length;
 	memcpy(probe->text, key, length + 1);
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
-	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
-		entry->newest = -1;
-	}
+	entry = entry_of(probe);
 	pfree(probe);
 	/* touched meanwhile: it is due anyway */
 	if (entry->newest >= 0 && records[entry->newest].touched)
