@@ -470,9 +470,25 @@ member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
 	return loyalty_batch_account(batch, doc->member_id)->id;
 }
 
+static LoyaltyPlan plan_was_opening = {
+	.sql = "SELECT 1 FROM loyalty.document d WHERE d.source_id = $1 AND d.doc_key = $2 AND d.is_opening LIMIT 1",
+	.nparams = 2, .types = {INT4OID, TEXTOID}
+};
+
+/* is the document that had this key one of those that were there before? */
+static bool
+was_opening(LoyaltySource *source, const char *key)
+{
+	Datum		values[2] = {Int32GetDatum(source->id), CStringGetTextDatum(key)};
+	bool		found = loyalty_run(&plan_was_opening, values, NULL) > 0;
+
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
 /*
  * Is a document one of those that were there before the programme?  Once it
- * is, it stays so, as a draft or with another customer too; what has been
+ * is, it stays so, as a draft, with another customer or key too; what has been
  * booked already, by live traffic, is none.
  */
 static bool
@@ -489,7 +505,7 @@ is_opening(LoyaltyDocument *doc, LoyaltyFamily *own)
 			return false;
 		opening |= part->is_opening;
 	}
-	return opening;
+	return opening || (doc->was != NULL && was_opening(doc->source, doc->was));
 }
 
 /*

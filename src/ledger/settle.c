@@ -230,7 +230,8 @@ flush_round(int32 source_id, bool *more)
 
 		if (source == NULL)
 			continue;			/* detached in this transaction */
-		if (source->evaluate == EVALUATE_QUEUE)
+		/* what a document was called is only known now */
+		if (source->evaluate == EVALUATE_QUEUE && touched[i].was == NULL && !touched[i].moved)
 		{
 			enqueue(source, touched[i].key);
 			continue;
@@ -247,6 +248,7 @@ flush_round(int32 source_id, bool *more)
 		doc->old = touched[i].old;
 		doc->map_id = touched[i].map_id;
 		doc->fresh = touched[i].fresh;
+		doc->was = touched[i].was;
 		doc->line_only = touched[i].line_only;
 		docs = lappend(docs, doc);
 	}

@@ -32,12 +32,14 @@ typedef struct LogRecord
 	DocumentKey *key;
 	MinimalTuple row;
 	MinimalTuple old;
+	DocumentKey *was;			/* the document's key before it was renamed, or NULL */
 	uint32		map_id;
 	int32		previous;		/* older record of the document, -1 for none */
 	bool		touched;		/* false: evaluated */
 	bool		again;			/* evaluated, but to be looked at once more at the end */
 	bool		fresh;
 	bool		line_only;
+	bool		moved;			/* renamed: it has another key now */
 } LogRecord;
 
 /* where the log stood when a subtransaction first wrote to it */
@@ -138,26 +140,6 @@ start(void)
 }
 
 /*
- * The entry of a document, new if need be.
- */
-static NewestEntry *
-entry_of(DocumentKey *probe)
-{
-	uint32		hash = hash_of(probe);
-	NewestEntry *entry = newest_lookup_hash(newest, probe, hash);
-	bool		found;
-
-	if (entry == NULL)
-	{
-		DocumentKey *key = arena_copy(probe, offsetof(DocumentKey, text) + probe->length + 1);
-
-		entry = newest_insert_hash(newest, key, hash, &found);
-		entry->newest = -1;
-	}
-	return entry;
-}
-
-/*
  * The transaction is over, or nothing of the log is needed any more.
  */
 void
@@ -211,8 +193,48 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	record->touched = touched;
 	record->again = false;
 	record->fresh = fresh;
+	record->was = entry->newest >= 0 ? records[entry->newest].was : NULL;
+	record->moved = false;
 	entry->newest = nrecords++;
 	ntouched += (int) touched - (int) was;
+}
+
+/*
+ * What the log knows of a document, whose entry is made if need be.
+ */
+static NewestEntry *
+entry_of(int32 source_id, const char *key)
+{
+	int			length = strlen(key);
+	Size		size = offsetof(DocumentKey, text) + length + 1;
+	union
+	{
+		DocumentKey key;
+		char		space[offsetof(DocumentKey, text) + 256];
+	}			local;
+	DocumentKey *probe = &local.key;
+	NewestEntry *entry;
+	uint32		hash;
+	bool		found;
+
+	if (length >= 256)
+		probe = palloc(size);
+	probe->source_id = source_id;
+	probe->length = length;
+	memcpy(probe->text, key, length + 1);
+
+	hash = hash_of(probe);
+	entry = newest_lookup_hash(newest, probe, hash);
+	if (entry == NULL)
+	{
+		DocumentKey *copy = arena_copy(probe, size);
+
+		entry = newest_insert_hash(newest, copy, hash, &found);
+		entry->newest = -1;
+	}
+	if (probe != &local.key)
+		pfree(probe);
+	return entry;
 }
 
 /*
@@ -225,27 +247,11 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 {
 	LogRecord  *last = NULL;
 	bool		fresh;
-	int			length = strlen(key);
-	union
-	{
-		DocumentKey key;
-		char		space[offsetof(DocumentKey, text) + 256];
-	}			local;
-	DocumentKey *probe = &local.key;
 	NewestEntry *entry;
 
 	if (context == NULL)
 		start();
-	if (length >= 256)
-		probe = palloc(offsetof(DocumentKey, text) + length + 1);
-	probe->source_id = source_id;
-	probe->length = length;
-	memcpy(probe->text, key, length + 1);
-
-	entry = entry_of(probe);
-	if (probe != &local.key)
-		pfree(probe);
-
+	entry = entry_of(source_id, key);
 	if (entry->newest >= 0)
 		last = &records[entry->newest];
 
@@ -271,6 +277,21 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	else if (old != NULL)
 		old = arena_copy(old, old->t_len);
 	append(entry, row, old, map_id, true, fresh, kind == TOUCH_LINE);
+}
+
+/*
+ * A document, touched under both keys, was renamed.
+ */
+void
+loyalty_touch_renamed(int32 source_id, const char *was, const char *key)
+{
+	NewestEntry *before = entry_of(source_id, was);
+	LogRecord  *old = &records[before->newest];
+	LogRecord  *new = &records[entry_of(source_id, key)->newest];
+
+	new->was = old->was != NULL ? old->was : old->key;
+	new->moved = false;
+	old->moved = true;
 }
 
 int
@@ -312,6 +333,8 @@ loyalty_take_touched(int32 source_id, int *n)
 		t->line_only = record->line_only;
 		t->map_id = record->map_id;
 		t->fresh = record->fresh;
+		t->was = record->was == NULL ? NULL : record->was->text;
+		t->moved = record->moved;
 	}
 
 	/*
@@ -349,15 +372,8 @@ void
 loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old, uint32 map_id,
 					bool line_only)
 {
-	int			length = strlen(key);
-	DocumentKey *probe = palloc(offsetof(DocumentKey, text) + length + 1);
-	NewestEntry *entry;
+	NewestEntry *entry = entry_of(source_id, key);
 
-	probe->source_id = source_id;
-	probe->length = length;
-	memcpy(probe->text, key, length + 1);
-	entry = entry_of(probe);
-	pfree(probe);
 	/* touched meanwhile: it is due anyway */
 	if (entry->newest >= 0 && records[entry->newest].touched)
 		return;

@@ -58,6 +58,31 @@ SELECT is(shop.qualifying('rep', 'eve'), 850::numeric, 'but it counts for the ti
 DELETE FROM shop.invoice WHERE id = 20;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.reevaluate('inv', '3'), 0.00, 'reevaluate() leaves it an opening');
+UPDATE shop.invoice SET id = 31 WHERE id = 3;
+UPDATE shop.invoice SET id = 32 WHERE id = 31;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve') || ' ' || shop.qualifying('rep', 'eve'), '0.00 900', 'nor under another key, which it got in two steps');
+SAVEPOINT renamed;
+UPDATE shop.invoice SET id = 33 WHERE id = 32;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 0.00, 'nor under a third');
+SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'verify() agrees');
+ROLLBACK TO renamed;
+INSERT INTO shop.invoice (id, customer, total) VALUES (33, 'eve', 5);
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 5.00, 'a sale that gets a key which an opening would have had earns');
+DELETE FROM shop.invoice WHERE id = 33;
+UPDATE shop.invoice SET id = 3 WHERE id = 32;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 0.00, 'back under its first key it is an opening still');
+-- where documents are queued, one that is renamed is evaluated at once
+UPDATE loyalty.source SET evaluate = 'queue' WHERE name = 'inv';
+UPDATE shop.invoice SET id = 34 WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve') || ' ' || (SELECT count(*) FROM shop.document WHERE doc_key = '34' AND is_opening), '0.00 1', 'in mode queue as well');
+UPDATE loyalty.source SET evaluate = 'commit' WHERE name = 'inv';
+UPDATE shop.invoice SET id = 3 WHERE id = 34;
+SELECT loyalty.settle() \gset
 SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'and verify() agrees');
 -- what live traffic has booked is none
 SELECT trim_scale(points) AS taken FROM loyalty.book('inv', '{21,3}', 'opening') \gset
