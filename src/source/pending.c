@@ -57,12 +57,17 @@ typedef struct NewestEntry
 	char		status;
 } NewestEntry;
 
+static inline uint32
+hash_of(const DocumentKey *key)
+{
+	return hash_combine(hash_bytes((const unsigned char *) key->text, key->length), (uint32) key->source_id);
+}
+
 #define SH_PREFIX newest
 #define SH_ELEMENT_TYPE NewestEntry
 #define SH_KEY_TYPE DocumentKey *
 #define SH_KEY key
-#define SH_HASH_KEY(tb, k) \
-	hash_combine(hash_bytes((const unsigned char *) (k)->text, (k)->length), (uint32) (k)->source_id)
+#define SH_HASH_KEY(tb, k) hash_of(k)
 #define SH_EQUAL(tb, a, b) \
 	((a)->source_id == (b)->source_id && (a)->length == (b)->length && \
 	 memcmp((a)->text, (b)->text, (a)->length) == 0)
@@ -116,16 +121,22 @@ arena_copy(const void *data, Size size)
 	return copy;
 }
 
+/*
+ * Memory can run out in a subtransaction, and the log goes on after it: here
+ * and below nothing is noted before it is there.
+ */
 static void
 start(void)
 {
-	context = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
-									ALLOCSET_DEFAULT_SIZES);
-	newest = newest_create(context, FIRST_RECORDS, NULL);
+	MemoryContext made = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	newest = newest_create(made, FIRST_RECORDS, NULL);
 	records_size = FIRST_RECORDS;
-	records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
+	records = MemoryContextAlloc(made, records_size * sizeof(LogRecord));
 	marks_size = 8;
-	marks = MemoryContextAlloc(context, marks_size * sizeof(LogMark));
+	marks = MemoryContextAlloc(made, marks_size * sizeof(LogMark));
+	context = made;
 }
 
 /*
@@ -157,8 +168,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	{
 		if (nmarks == marks_size)
 		{
+			marks = repalloc(marks, 2 * marks_size * sizeof(LogMark));
 			marks_size *= 2;
-			marks = repalloc(marks, marks_size * sizeof(LogMark));
 		}
 		marks[nmarks].level = level;
 		marks[nmarks++].length = nrecords;
@@ -169,8 +180,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("too many documents in one transaction")));
+		records = repalloc_huge(records, 2 * records_size * sizeof(LogRecord));
 		records_size *= 2;
-		records = repalloc_huge(records, records_size * sizeof(LogRecord));
 	}
 	record = &records[nrecords];
 	record->key = entry->key;
@@ -188,11 +199,14 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	ntouched += (int) touched - (int) was;
 }
 
-/* what the log knows of a document */
+/*
+ * What the log knows of a document, whose entry is made if need be.
+ */
 static NewestEntry *
 entry_of(int32 source_id, const char *key)
 {
 	int			length = strlen(key);
+	Size		size = offsetof(DocumentKey, text) + length + 1;
 	union
 	{
 		DocumentKey key;
@@ -200,18 +214,22 @@ entry_of(int32 source_id, const char *key)
 	}			local;
 	DocumentKey *probe = &local.key;
 	NewestEntry *entry;
+	uint32		hash;
 	bool		found;
 
 	if (length >= 256)
-		probe = palloc(offsetof(DocumentKey, text) + length + 1);
+		probe = palloc(size);
 	probe->source_id = source_id;
 	probe->length = length;
 	memcpy(probe->text, key, length + 1);
 
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
+	hash = hash_of(probe);
+	entry = newest_lookup_hash(newest, probe, hash);
+	if (entry == NULL)
 	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
+		DocumentKey *copy = arena_copy(probe, size);
+
+		entry = newest_insert_hash(newest, copy, hash, &found);
 		entry->newest = -1;
 	}
 	if (probe != &local.key)

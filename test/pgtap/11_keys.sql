@@ -208,6 +208,21 @@ SELECT lives_ok($$SELECT loyalty.attach('zoned', 'keys', 'shop.zoned', $k$r.k AT
 	evaluate => 'statement')$$, 'unless the mapping says which');
 INSERT INTO shop.zoned VALUES ('2024-03-31 01:30+01', 'zoned', 6);
 SELECT is((SELECT doc_key FROM shop.document WHERE member_id = loyalty.member_id('keys', 'zoned')), '2024-03-31 00:30:00', 'then it is that time');
+-- a domain may check by any code, which the trigger on the rows must not run: it could write to the table itself
+CREATE DOMAIN shop.number AS integer CHECK (VALUE > 0);
+CREATE TABLE shop.ticket (k shop.number PRIMARY KEY, customer text, total numeric);
+SELECT throws_like($$SELECT loyalty.attach('ticket', 'keys', 'shop.ticket', '(r.k + 1)::shop.number', 'r.customer', '''2024-03-10''::date',
+	amount => 'r.total')$$, 'expression "key" must be made of columns of its own row%', 'a conversion to a domain is refused');
+SELECT lives_ok($$SELECT loyalty.attach('ticket', 'keys', 'shop.ticket', 'r.k', 'r.customer', '''2024-03-10''::date', amount => 'r.total',
+	evaluate => 'statement')$$, 'a column of one is not');
+INSERT INTO shop.ticket VALUES (1, 'ticket', 8);
+UPDATE shop.ticket SET k = 2;
+SELECT is(loyalty.balance('keys', 'ticket'), 8.00, 'and its documents follow their key');
+-- nor what compares values of a type that somebody has made
+CREATE TYPE shop.pair AS (a integer, b integer);
+CREATE TABLE shop.paired (k shop.pair PRIMARY KEY, l shop.pair, customer text, total numeric);
+SELECT throws_like($$SELECT loyalty.attach('paired', 'keys', 'shop.paired', '(greatest(r.k, r.l)).a', 'r.customer', '''2024-03-10''::date',
+	amount => 'r.total')$$, 'expression "key" must be made of columns of its own row%', 'a comparison by code of others is refused');
 
 SELECT shop.clean();
 SELECT * FROM finish();
