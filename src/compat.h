@@ -69,6 +69,21 @@
 	heap_form_minimal_tuple(desc, values, nulls)
 #endif
 
+/*
+ * No stored row has the columns that are generated when they are read: an
+ * expression that is to run on a row must say what these are made of.
+ */
+#if PG_VERSION_NUM >= 180000
+#include "rewrite/rewriteHandler.h"
+#define loyalty_expand_generated(expr, rel, varno) \
+	expand_generated_columns_in_expr(expr, rel, varno)
+#define loyalty_has_virtual_columns(desc) \
+	((desc)->constr != NULL && (desc)->constr->has_generated_virtual)
+#else
+#define loyalty_expand_generated(expr, rel, varno) (expr)
+#define loyalty_has_virtual_columns(desc) false
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define LOYALTY_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "loyalty", .version = "1.0")
 #else

@@ -147,8 +147,12 @@ loyalty_parse_sql(LoyaltySource *source, LoyaltyItem item, const char *sql, int 
 		expr = coerce_to_common_type(pstate, expr, TEXTOID, "mapping");
 
 	for (int i = 0; i < 2; i++)
-		if (rels[i] != NULL)
-			table_close(rels[i], NoLock);
+	{
+		if (rels[i] == NULL)
+			continue;
+		expr = loyalty_expand_generated(expr, rels[i], rels[0] != NULL ? i + 1 : 1);
+		table_close(rels[i], NoLock);
+	}
 	free_parsestate(pstate);
 	error_context_stack = callback.previous;
 	return (Expr *) expr;

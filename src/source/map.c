@@ -84,6 +84,17 @@ add_rule_columns(Bitmapset *names, LoyaltyMap *map, LoyaltyRuleBook *book)
 	return names;
 }
 
+/*
+ * A partition may generate its columns in another way than the table, whose
+ * way is the one that counts when documents are read.
+ */
+static bool
+generates_otherwise(LoyaltyMap *map, Relation rel)
+{
+	return map->relid != (map->of_lines ? map->source->lines : map->source->header) &&
+		loyalty_has_virtual_columns(RelationGetDescr(rel));
+}
+
 /* which of the relation's columns does the mapping look at? */
 static void
 collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
@@ -104,6 +115,7 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 			map->all_columns = true;
 		names = bms_add_members(names, e->columns);
 	}
+	map->all_columns |= generates_otherwise(map, rel);
 	names = add_rule_columns(names, map, loyalty_source_book(source));
 	map->columns = palloc0(sizeof(AttrNumber) * (bms_num_members(names) + 1));
 	while ((x = bms_next_member(names, x)) >= 0)
@@ -112,8 +124,7 @@ collect_columns(LoyaltyMap *map, LoyaltySource *source, Relation rel)
 		AttrNumber	attnum = table == map->relid ? x :
 			get_attnum(map->relid, get_attname(table, x, false));
 
-		if (attnum == InvalidAttrNumber ||
-			TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated == 'v')
+		if (attnum == InvalidAttrNumber)
 			map->all_columns = true;
 		else
 			map->columns[map->ncolumns++] = attnum;
@@ -204,7 +215,7 @@ build(void *arg)
 		(void) loyalty_compile_item(source, i, context);
 	collect_columns(map, source, rel);
 	filter = map->of_lines ? NULL : source->expr[ITEM_FILTER];
-	if (filter != NULL && filter->infallible && !filter->whole_row)
+	if (filter != NULL && filter->infallible && !filter->whole_row && !generates_otherwise(map, rel))
 		map->filter = compile(source, ITEM_FILTER, filter->parts[0], map->relid);
 	if (!map->of_lines)
 		prepare_direct(map, source, rel);
