@@ -71,6 +71,7 @@ DECLARE
 	v_today date := (SELECT (v_as_of AT TIME ZONE p.time_zone)::date FROM loyalty.program p WHERE p.program_id = v_program);
 	v_balances numeric;
 	v_liability numeric;
+	v_outside text[];
 BEGIN
 	-- from the books as posting keeps them: entries, and lots with a row of their own
 	SELECT coalesce(sum(e.points), 0) - coalesce((SELECT sum(greatest(l.points, 0))
@@ -88,15 +89,15 @@ BEGIN
 		FROM loyalty.member m
 		JOIN loyalty.entry e ON e.member_id = m.member_id AND e.kind <> 'expire' AND e.occurred_at <= v_as_of
 		WHERE m.program_id = v_program;
-	v_liability := (SELECT coalesce(sum(l.points), 0) FROM loyalty.liability(program, v_as_of) l);
+	SELECT coalesce(sum(l.points), 0), array_agg(format('%s %s, expires %s: %s points, %s expected', l.class, l.vintage,
+			l.expires_month, l.points, l.expected_points)) FILTER (WHERE (l.class = 'debt') <> (l.points < 0)
+				OR l.expected_points NOT BETWEEN 0 AND l.points)
+		INTO v_liability, v_outside
+		FROM loyalty.liability(program, v_as_of) l;
 	IF v_liability <> v_balances THEN
 		RETURN QUERY SELECT 'liability is not the sum of the balances', format('liability %s, balances %s', v_liability, v_balances);
 	END IF;
-	RETURN QUERY
-		SELECT 'liability is out of its bounds', format('%s %s, expires %s: %s points, %s expected', l.class, l.vintage,
-			l.expires_month, l.points, l.expected_points)
-		FROM loyalty.liability(program, v_as_of) l
-		WHERE (l.class = 'debt') <> (l.points < 0) OR l.expected_points NOT BETWEEN 0 AND l.points;
+	RETURN QUERY SELECT 'liability is out of its bounds', x.line FROM unnest(v_outside) x (line);
 END
 $$;
 COMMENT ON FUNCTION loyalty.check_liability(text, timestamptz) IS
