@@ -39,7 +39,7 @@ COMMENT ON COLUMN loyalty.lot_movement.points IS 'change of the lot';
 
 -- What an entry that makes a lot gives it for: purchases, or as a gift.
 CREATE FUNCTION loyalty.lot_class(kind text, points numeric, header regclass) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN $2 < 0 THEN 'debt'
 		WHEN $1 IN ('event', 'adjust') OR ($1 = 'correction' AND $3 = 'loyalty.event'::pg_catalog.regclass) THEN 'grant'
@@ -53,7 +53,7 @@ COMMENT ON FUNCTION loyalty.lot_class(text, numeric, regclass) IS
 -- here and now.
 CREATE FUNCTION loyalty.lot_made()
 RETURNS TABLE (member_id bigint, lot_seq bigint, program_id integer, kind text, class text, earned_at timestamptz, points numeric, expires_on date)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT e.member_id, e.seq, m.program_id, e.kind, loyalty.lot_class(e.kind, e.points, s.header), e.occurred_at, e.points,
 		-- the day through which it is valid, as things are now
@@ -75,7 +75,7 @@ COMMENT ON FUNCTION loyalty.lot_made() IS
 CREATE FUNCTION loyalty.lot_at(as_of timestamptz, today date)
 RETURNS TABLE (member_id bigint, lot_seq bigint, class text, earned_at timestamptz, expires_on date,
 	redeemed numeric, points numeric, is_expired boolean, valid numeric)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT l.member_id, l.lot_seq, l.class, l.earned_at, l.expires_on,
 		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.earned_at <= $1 THEN l.points ELSE 0 END,

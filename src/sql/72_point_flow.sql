@@ -297,13 +297,13 @@ $$;
 COMMENT ON FUNCTION loyalty.lot_cell(integer, bigint[], timestamptz) IS
 'point_cell() of some members, whatever happened to their lots';
 
--- Most lots are plain: earned, drawn from before they expire, never below
--- nothing, of a member who has never owed anything and has nobody else's points.
--- What became of plain lots are sums over entries and over draws, so no lot is
--- put together for it.  Members with other lots are left to lot_cell().
-CREATE FUNCTION loyalty.point_cell(program_id integer, as_of timestamptz)
+-- Most lots are plain: earned, drawn from before they expire, of a member who has
+-- never owed anything and has nobody else's points.  What became of plain lots
+-- are sums over entries and over draws, so no lot is put together for it.
+-- Members with other lots are left to lot_cell().
+CREATE FUNCTION loyalty.plain_cell(program_id integer, as_of timestamptz)
 RETURNS TABLE (class text, vintage date, month date, expires_month date, issued numeric, redeemed numeric, expired numeric,
-	lots bigint, points numeric)
+	lots bigint, points numeric, others bigint[])
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -314,61 +314,85 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	WITH draw AS MATERIALIZED (
-		SELECT d.member_id, d.lot_seq, l.class, l.earned_at, l.expires_on, l.points AS made, d.kind IN ('redeem', 'redeem_cancel') AS redeems,
-			d.occurred_at, d.points
-		FROM loyalty.lot_draw d
-		JOIN loyalty.lot_made() l ON l.member_id = d.member_id AND l.lot_seq = d.lot_seq
-		WHERE l.program_id = v_program AND d.occurred_at <= as_of
-	), low AS MATERIALIZED (
-		-- nothing is left, or less
-		SELECT d.member_id, d.class, d.earned_at, d.expires_on, d.made + sum(d.points) AS points
-		FROM draw d
-		GROUP BY d.member_id, d.lot_seq, d.made, d.earned_at, d.expires_on, d.class
-		HAVING d.made + sum(d.points) <= 0
-	), other AS MATERIALIZED (
-		SELECT e.member_id
+		SELECT a.member_id, a.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on,
+			date_trunc('month', e.occurred_at AT TIME ZONE v_zone)::date AS month, e.kind IN ('redeem', 'redeem_cancel') AS redeems,
+			l.points AS made, a.points,
+			e.expires_on IS NOT NULL OR l.points <= 0 OR l.earned_at > as_of
+				OR (l.expires_on < v_today AND greatest(l.earned_at, e.occurred_at) >= (l.expires_on + 1)::timestamp AT TIME ZONE v_zone)
+				-- given back later: only such a lot can be below nothing in between
+				OR e.occurred_at > as_of AS is_other
+		FROM loyalty.allocation a
+		JOIN loyalty.entry e ON e.member_id = a.member_id AND e.seq = a.entry_seq
+		JOIN loyalty.lot_made() l ON l.member_id = a.member_id AND l.lot_seq = a.lot_seq
+		WHERE l.program_id = v_program AND e.kind <> 'expire' AND (e.occurred_at <= as_of OR a.points > 0)
+	), owing AS MATERIALIZED (
+		SELECT DISTINCT e.member_id
 		FROM loyalty.member m
 		JOIN loyalty.entry e ON e.member_id = m.member_id
-		WHERE m.program_id = v_program AND e.expires_on IS NOT NULL AND (e.points < 0 OR e.kind IN ('transfer', 'redeem_cancel'))
-		UNION
-		SELECT d.member_id FROM draw d
-		WHERE d.made <= 0 OR d.earned_at > as_of
-			OR (d.expires_on < v_today AND greatest(d.occurred_at, d.earned_at) >= (d.expires_on + 1)::timestamp AT TIME ZONE v_zone)
-		UNION
-		SELECT l.member_id FROM low l WHERE l.points < 0
+		WHERE m.program_id = v_program AND e.expires_on IS NOT NULL AND (e.points < 0 OR e.kind IN ('transfer', 'redeem', 'redeem_cancel'))
+	), other AS MATERIALIZED (
+		SELECT o.member_id FROM owing o UNION SELECT d.member_id FROM draw d WHERE d.is_other
+	), made AS MATERIALIZED (
+		-- grouped by what the planner expects few values of: the sums are hashed, and each worker has its own
+		SELECT l.is_grant, l.vintage, l.expires_on, count(*) AS n, count(*) FILTER (WHERE l.points <> 0) AS lots, sum(l.points) AS points
+		FROM (SELECT x.class = 'grant' AS is_grant, date_trunc('month', x.earned_at AT TIME ZONE v_zone)::date AS vintage, x.expires_on, x.points
+				FROM loyalty.lot_made() x WHERE x.program_id = v_program AND x.earned_at <= as_of OFFSET 0) l
+		GROUP BY l.is_grant, l.vintage, l.expires_on
 	), cell AS (
-		-- what was issued, and would be there if nobody had drawn from it
-		SELECT l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, NULL::date AS month, l.expires_on,
-			l.kind IN ('redeem', 'redeem_cancel') AS redeems, count(*) FILTER (WHERE l.points <> 0) AS lots, sum(l.points) AS points
-		FROM loyalty.lot_made() l
-		WHERE l.program_id = v_program AND l.earned_at <= as_of AND NOT EXISTS (SELECT FROM other o WHERE o.member_id = l.member_id)
-		GROUP BY 1, 2, 4, 5
+		-- what was issued, and would be there if nobody had drawn from it: of all members less the others
+		SELECT CASE WHEN m.is_grant THEN 'grant' ELSE 'sale' END AS class, m.vintage, NULL::date AS month, m.expires_on,
+			false AS redeems, sum(m.lots) AS lots, sum(m.points) AS points
+		FROM (SELECT m.is_grant, m.vintage, m.expires_on, m.n, m.lots, m.points FROM made m
+				UNION ALL
+				SELECT l.class = 'grant', date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date, l.expires_on,
+					-1, -(l.points <> 0)::integer, -l.points
+				FROM other o
+				CROSS JOIN LATERAL (SELECT * FROM loyalty.lot_made() x
+					WHERE x.member_id = o.member_id AND x.earned_at <= as_of OFFSET 0) l) m
+		GROUP BY m.is_grant, m.vintage, m.expires_on
+		HAVING sum(m.n) > 0
 		UNION ALL
-		SELECT d.class, date_trunc('month', d.earned_at AT TIME ZONE v_zone)::date,
-			date_trunc('month', d.occurred_at AT TIME ZONE v_zone)::date, d.expires_on, d.redeems, 0, sum(d.points)
+		SELECT d.class, d.vintage, d.month, d.expires_on, d.redeems, 0, sum(d.points)
 		FROM draw d
 		WHERE NOT EXISTS (SELECT FROM other o WHERE o.member_id = d.member_id)
 		GROUP BY 1, 2, 3, 4, 5
 		UNION ALL
 		-- lots that are used up
-		SELECT d.class, date_trunc('month', d.earned_at AT TIME ZONE v_zone)::date, NULL, d.expires_on, NULL, -count(*), NULL
-		FROM low d
-		WHERE d.expires_on >= v_today AND NOT EXISTS (SELECT FROM other o WHERE o.member_id = d.member_id)
+		SELECT l.class, l.vintage, NULL, l.expires_on, NULL, -count(*), NULL
+		FROM (SELECT min(d.class) AS class, min(d.vintage) AS vintage, min(d.expires_on) AS expires_on
+				FROM draw d
+				WHERE d.expires_on >= v_today AND NOT EXISTS (SELECT FROM other o WHERE o.member_id = d.member_id)
+				GROUP BY d.member_id, d.lot_seq
+				HAVING sum(d.points) = -min(d.made)) l
 		GROUP BY 1, 2, 4
 	)
 	SELECT c.class, c.vintage, coalesce(c.month, c.vintage), NULL::date, coalesce(sum(c.points) FILTER (WHERE NOT c.redeems), 0),
-		coalesce(-sum(c.points) FILTER (WHERE c.redeems), 0), 0::numeric, 0::bigint, 0::numeric
+		coalesce(-sum(c.points) FILTER (WHERE c.redeems), 0), 0::numeric, 0::bigint, 0::numeric, NULL::bigint[]
 	FROM cell c WHERE c.redeems IS NOT NULL GROUP BY 1, 2, 3
 	UNION ALL
-	SELECT c.class, c.vintage, greatest(date_trunc('month', (c.expires_on + 1)::timestamp)::date, c.vintage), NULL, 0, 0, sum(c.points), 0, 0
+	SELECT c.class, c.vintage, greatest(date_trunc('month', (c.expires_on + 1)::timestamp)::date, c.vintage), NULL, 0, 0, sum(c.points), 0, 0, NULL
 	FROM cell c WHERE c.expires_on < v_today GROUP BY 1, 2, 3
 	UNION ALL
 	SELECT c.class, c.vintage, NULL, date_trunc('month', nullif(c.expires_on, 'infinity')::timestamp)::date, 0, 0, 0,
-		sum(c.lots)::bigint, coalesce(sum(c.points), 0)
+		sum(c.lots)::bigint, coalesce(sum(c.points), 0), NULL
 	FROM cell c WHERE c.expires_on >= v_today GROUP BY 1, 2, 4
 	UNION ALL
-	SELECT x.* FROM loyalty.lot_cell(v_program, ARRAY(SELECT o.member_id FROM other o ORDER BY o.member_id), as_of) x;
+	SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, array_agg(o.member_id ORDER BY o.member_id) FROM other o;
 END
+$$;
+COMMENT ON FUNCTION loyalty.plain_cell(integer, timestamptz) IS
+'internal: point_cell() of members all of whose lots are plain, and a row that names the others';
+
+CREATE FUNCTION loyalty.point_cell(program_id integer, as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, expires_month date, issued numeric, redeemed numeric, expired numeric,
+	lots bigint, points numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH cell AS MATERIALIZED (SELECT c.* FROM loyalty.plain_cell($1, $2) c)
+	SELECT c.class, c.vintage, c.month, c.expires_month, c.issued, c.redeemed, c.expired, c.lots, c.points
+	FROM cell c WHERE c.class IS NOT NULL
+	UNION ALL
+	SELECT x.* FROM cell c CROSS JOIN LATERAL loyalty.lot_cell($1, c.others, $2) x WHERE c.others IS NOT NULL
 $$;
 COMMENT ON FUNCTION loyalty.point_cell(integer, timestamptz) IS
 'points of a programme by class and month in which they were earned, in rows of two kinds.  With a month: what was issued, redeemed and expired in it, see point_flow().  Without one: what is left at as_of by the month in which it expires (lots, points; a member''s debt takes from what he has), what members owe (class debt, lots being members), and what was issued and redeemed of lots that are points here and debt in the other rows';
