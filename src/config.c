@@ -94,6 +94,8 @@ load(void)
 	/*
 	 * What is watched is known before anything is read: a change that comes
 	 * in while reading leaves the copy stale, to be read again next time.
+	 * What came before must be seen, even by a transaction whose own snapshot
+	 * is older: the copy outlives it, and nobody will say so again.
 	 */
 	nwatched = 0;
 	loyalty_forget_relations();
@@ -121,6 +123,9 @@ load(void)
 	{
 		loyalty_become(loyalty_owner(), &save);
 		loyalty_connect();
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetLatestSnapshot());
+		loyalty_keep_snapshot(true);
 		/* SPI results are copied by the loaders into the copy's own context */
 		old = MemoryContextSwitchTo(context);
 		fresh->programs = loyalty_load_programs();
@@ -131,11 +136,14 @@ load(void)
 		loyalty_load_tellings(fresh->programs);
 		fresh->sources = loyalty_load_sources(fresh->programs);
 		MemoryContextSwitchTo(old);
+		loyalty_keep_snapshot(false);
+		PopActiveSnapshot();
 		SPI_finish();
 		loyalty_resume(&save);
 	}
 	PG_CATCH();
 	{
+		loyalty_keep_snapshot(false);
 		stale = true;
 		PG_RE_THROW();
 	}
@@ -155,15 +163,7 @@ LoyaltyConfig *
 loyalty_config(void)
 {
 	if (config == NULL || (stale && npins == 0))
-	{
-		bool		pushed = !ActiveSnapshotSet();
-
-		if (pushed)
-			PushActiveSnapshot(GetTransactionSnapshot());
 		load();
-		if (pushed)
-			PopActiveSnapshot();
-	}
 	return config;
 }
 

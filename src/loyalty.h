@@ -54,6 +54,7 @@ extern ErrorData *loyalty_attempt(void (*work) (void *), void *arg, MemoryContex
 extern void loyalty_connect(void);
 extern int	loyalty_execute(const char *sql);
 extern int	loyalty_execute_with(const char *sql, Oid type, Datum value);
+extern void loyalty_keep_snapshot(bool keep);
 extern int	loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls);
 extern SPIPlanPtr loyalty_keep_plan(MemoryContext context, const char *sql, int nparams, Oid *types);
 extern uint64 loyalty_run(LoyaltyPlan *plan, Datum *values, const char *nulls);

@@ -36,6 +36,9 @@
 /* whether the current evaluation has pinned the planner's settings */
 static bool planner_pinned = true;
 
+/* whether statements read with the active snapshot, not each with a new one */
+static bool snapshot_kept = false;
+
 /* set while the engine itself writes to the books; read by the guard */
 static bool writing = false;
 
@@ -328,11 +331,20 @@ loyalty_connect(void)
 	MemoryContextSwitchTo(context);
 }
 
+/*
+ * Begin (true) or cease (false) to read with the active snapshot.
+ */
+void
+loyalty_keep_snapshot(bool keep)
+{
+	snapshot_kept = keep;
+}
+
 int
 loyalty_execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
-	int			rc = SPI_execute_plan(plan, values, nulls, false, 0);
+	int			rc = SPI_execute_plan(plan, values, nulls, snapshot_kept, 0);
 
 	MemoryContextSwitchTo(context);
 	return rc;

@@ -359,14 +359,20 @@ read_documents(Fill *f, Datum *args)
 									   2, types, args, NULL, true, 0);
 	for (;;)
 	{
+		SPITupleTable *table;
+		uint64		n;
+
 		SPI_cursor_fetch(cursor, true, FETCH_DOCUMENTS);
-		if (SPI_processed == 0)
+		/* rows that are written by SQL meanwhile have results of their own */
+		table = SPI_tuptable;
+		n = SPI_processed;
+		if (n == 0)
 			break;
 		CHECK_FOR_INTERRUPTS();
-		for (uint64 i = 0; i < SPI_processed; i++)
+		for (uint64 i = 0; i < n; i++)
 		{
-			HeapTuple	tuple = SPI_tuptable->vals[i];
-			TupleDesc	desc = SPI_tuptable->tupdesc;
+			HeapTuple	tuple = table->vals[i];
+			TupleDesc	desc = table->tupdesc;
 			bool		isnull;
 			int64		member_id = DatumGetInt64(heap_getattr(tuple, 1, desc, &isnull));
 			DateADT		day = DatumGetDateADT(heap_getattr(tuple, 2, desc, &isnull));
@@ -384,7 +390,7 @@ read_documents(Fill *f, Datum *args)
 			f->day = day;
 			add_document(f, kind, gross);
 		}
-		SPI_freetuptable(SPI_tuptable);
+		SPI_freetuptable(table);
 	}
 	SPI_cursor_close(cursor);
 	if (f->member_id != 0)

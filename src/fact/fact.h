@@ -95,6 +95,7 @@ typedef struct LoyaltyDocument
 	MinimalTuple row;			/* captured columns, see LoyaltyTouched */
 	MinimalTuple old;			/* of the version before */
 	uint32		map_id;
+	char	   *was;			/* the key it had before this transaction, NULL for the same or none */
 	bool		line_only;		/* only lines of it were written */
 	bool		fresh;
 	bool		probed;			/* whether the next was found out already */

@@ -80,7 +80,14 @@ post_decided(LoyaltyBatch *batch, LoyaltyDocument *doc)
 			if (part->member_id != 0)
 				loyalty_post(batch, loyalty_batch_member(batch, part->member_id), part, part->sale, part->due);
 			if (part->dirty)
+			{
+				int64		whose = part->member_id != 0 ? part->member_id : doc->member_id;
+
+				/* who does not see it, with an older snapshot, must not think that nothing happened */
+				if (whose != 0)
+					loyalty_batch_account(batch, whose)->dirty = true;
 				loyalty_save_part(part, batch->now);
+			}
 			if (part->member_id != 0)
 				loyalty_standing_moved(loyalty_batch_account(batch, part->member_id), part);
 		}
@@ -470,9 +477,25 @@ member_of(LoyaltyBatch *batch, LoyaltyDocument *doc, LoyaltyFamily *own)
 	return loyalty_batch_account(batch, doc->member_id)->id;
 }
 
+static LoyaltyPlan plan_was_opening = {
+	.sql = "SELECT 1 FROM loyalty.document d WHERE d.source_id = $1 AND d.doc_key = $2 AND d.is_opening LIMIT 1",
+	.nparams = 2, .types = {INT4OID, TEXTOID}
+};
+
+/* is the document that had this key one of those that were there before? */
+static bool
+was_opening(LoyaltySource *source, const char *key)
+{
+	Datum		values[2] = {Int32GetDatum(source->id), CStringGetTextDatum(key)};
+	bool		found = loyalty_run(&plan_was_opening, values, NULL) > 0;
+
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}
+
 /*
  * Is a document one of those that were there before the programme?  Once it
- * is, it stays so, as a draft or with another customer too; what has been
+ * is, it stays so, as a draft, with another customer or key too; what has been
  * booked already, by live traffic, is none.
  */
 static bool
@@ -489,7 +512,7 @@ is_opening(LoyaltyDocument *doc, LoyaltyFamily *own)
 			return false;
 		opening |= part->is_opening;
 	}
-	return opening;
+	return opening || (doc->was != NULL && was_opening(doc->source, doc->was));
 }
 
 /*

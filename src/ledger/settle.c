@@ -19,23 +19,38 @@ static LoyaltyPlan plan_stored = {
 	.nparams = 1, .types = {INT4OID}
 };
 
+static int
+compare_keys(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((LoyaltyDocument *) lfirst(a))->key, ((LoyaltyDocument *) lfirst(b))->key);
+}
+
 /*
- * Every document of a source: those in scope, and those that are booked.
- * SPI is connected, the role is the books' owner's.
+ * Every document of a source, each once: those in scope, and those that are
+ * booked.  SPI is connected, the role is the books' owner's.
  */
 List *
 loyalty_all_documents(LoyaltySource *source)
 {
+	List	   *all = NIL;
 	List	   *docs = NIL;
 	Datum		id = Int32GetDatum(source->id);
 	uint64		n = loyalty_run(&plan_stored, &id, NULL);
 	ListCell   *lc;
 
 	for (uint64 i = 0; i < n; i++)
-		docs = lappend(docs, loyalty_new_document(source, loyalty_spi_text(i, 1)));
+		all = lappend(all, loyalty_new_document(source, loyalty_spi_text(i, 1)));
 	SPI_freetuptable(SPI_tuptable);
 	foreach(lc, loyalty_scan_documents(source, 0, DT_NOBEGIN))
-		docs = lappend(docs, loyalty_new_document(source, ((LoyaltyFound *) lfirst(lc))->key));
+		all = lappend(all, loyalty_new_document(source, ((LoyaltyFound *) lfirst(lc))->key));
+	list_sort(all, compare_keys);
+	foreach(lc, all)
+	{
+		LoyaltyDocument *doc = lfirst(lc);
+
+		if (docs == NIL || strcmp(((LoyaltyDocument *) llast(docs))->key, doc->key) != 0)
+			docs = lappend(docs, doc);
+	}
 	return docs;
 }
 
@@ -230,7 +245,8 @@ flush_round(int32 source_id, bool *more)
 
 		if (source == NULL)
 			continue;			/* detached in this transaction */
-		if (source->evaluate == EVALUATE_QUEUE)
+		/* what a document was called is only known now */
+		if (source->evaluate == EVALUATE_QUEUE && touched[i].was == NULL && !touched[i].moved)
 		{
 			enqueue(source, touched[i].key);
 			continue;
@@ -247,6 +263,7 @@ flush_round(int32 source_id, bool *more)
 		doc->old = touched[i].old;
 		doc->map_id = touched[i].map_id;
 		doc->fresh = touched[i].fresh;
+		doc->was = touched[i].was;
 		doc->line_only = touched[i].line_only;
 		docs = lappend(docs, doc);
 	}
@@ -293,6 +310,13 @@ flush_round(int32 source_id, bool *more)
 	return outcome.parked;
 }
 
+/* has this very transaction dropped the extension? */
+static bool
+is_dropped(void)
+{
+	return !loyalty_config_is_current() && !loyalty_installed();
+}
+
 /*
  * Evaluate what the transaction has touched, of one source or (0) of all;
  * called at commit, by settle(), and after each statement for sources that
@@ -306,10 +330,8 @@ loyalty_flush_touched(int32 source_id)
 	int64		parked = 0;
 	bool		more = true;
 
-	if (loyalty_touched_count() == 0)
+	if (loyalty_touched_count() == 0 || is_dropped())
 		return 0;
-	if (!loyalty_config_is_current() && !loyalty_installed())
-		return 0;				/* dropped by this very transaction */
 	context = AllocSetContextCreate(TopTransactionContext, "loyalty flush", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	loyalty_config_pin();
@@ -340,7 +362,7 @@ loyalty_queue_unmet(void)
 	int			n;
 
 	loyalty_recall_touched();
-	if (loyalty_touched_count() == 0)
+	if (loyalty_touched_count() == 0 || is_dropped())
 		return;
 	loyalty_config_pin();
 	touched = loyalty_take_touched(0, &n);

@@ -273,16 +273,57 @@ sort_document_rows(RowBuffer *b)
 	qsort(b->rows, b->nrows, sizeof(Row), compare_document_rows);
 }
 
-/* the index of returns has nothing to do with documents that return nothing */
+#define ROOT_SOURCE 4			/* number of document.root_source_id */
+
+/* is this the index of documents WHERE root_source_id <> 0? */
+static bool
+is_of_returns(Oid relid, Relation documents)
+{
+	Relation	index;
+	List	   *predicate;
+	OpExpr	   *e;
+	bool		result = false;
+
+	if (get_rel_relkind(relid) != RELKIND_INDEX)
+		return false;
+	index = index_open(relid, AccessShareLock);
+	predicate = RelationGetIndexPredicate(index);
+	e = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+	if (index->rd_index->indrelid == RelationGetRelid(documents) && e != NULL && IsA(e, OpExpr) &&
+		e->opfuncid == F_INT4NE && IsA(linitial(e->args), Var) && IsA(lsecond(e->args), Const))
+	{
+		Const	   *c = lsecond_node(Const, e->args);
+
+		result = linitial_node(Var, e->args)->varattno == ROOT_SOURCE && !c->constisnull &&
+			DatumGetInt32(c->constvalue) == 0;
+	}
+	index_close(index, AccessShareLock);
+	return result;
+}
+
+/*
+ * The index of returns has nothing to do with documents that return nothing;
+ * that it is still what its name says is looked up once, because somebody may
+ * have made it anew.
+ */
 static Oid
 needless_index(RowBuffer *b, Relation rel)
 {
+	static Oid	known = InvalidOid;
+	Oid			relid;
+
 	if (b != &buffers[TABLE_DOCUMENT])
 		return InvalidOid;
 	for (int i = 0; i < b->nrows; i++)
-		if (DatumGetInt32(b->rows[i].values[3]) != 0)
+		if (DatumGetInt32(b->rows[i].values[ROOT_SOURCE - 1]) != 0)
 			return InvalidOid;
-	return get_relname_relid("document_root", RelationGetNamespace(rel));
+	relid = get_relname_relid("document_root", RelationGetNamespace(rel));
+	if (relid == known || !OidIsValid(relid))
+		return relid;
+	if (!is_of_returns(relid, rel))
+		return InvalidOid;
+	known = relid;
+	return relid;
 }
 
 static void

@@ -278,13 +278,16 @@ find_row(KeyWalk *w, int64 id, ItemPointer tid)
 		Buffer		buffer = ReadBuffer(w->rel, ItemPointerGetBlockNumber(next));
 		Page		page = BufferGetPage(buffer);
 		HeapTupleData tuple;
+		bool		all_dead = false;
 
 		*tid = *next;
 		if (w->prune || PageIsFull(page) || PageGetHeapFreeSpace(page) < ROOM)
 			heap_page_prune_opt(w->rel, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		found = heap_hot_search_buffer(tid, w->rel, buffer, w->snapshot, &tuple, NULL, true);
+		found = heap_hot_search_buffer(tid, w->rel, buffer, w->snapshot, &tuple, &all_dead, true);
 		UnlockReleaseBuffer(buffer);
+		/* the index is told, as by an index scan: nobody need come here again */
+		w->scan->kill_prior_tuple = all_dead && !w->scan->xactStartedInRecovery;
 	}
 	return found;
 }

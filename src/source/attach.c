@@ -234,7 +234,8 @@ compile_item(LoyaltySource *source, LoyaltyItem item)
 
 /*
  * What leads from one row to another must be able to be equal to the other's
- * key.  Links are compared as text, so there text may stand for any type.
+ * key, whose text is all that the engine knows of it.  In links, text may stand
+ * for any type.
  */
 static void
 check_link(LoyaltySource *source, LoyaltyItem item, LoyaltySource *target, LoyaltyItem target_item, bool as_text)
@@ -258,7 +259,9 @@ check_link(LoyaltySource *source, LoyaltyItem item, LoyaltySource *target, Loyal
 		TYPCATEGORY key_category = TypeCategory(key->types[i]);
 		TYPCATEGORY link_category = TypeCategory(link->types[i]);
 
-		if (key_category != link_category &&
+		/* a day and an instant are equal in SQL, but not as text */
+		if ((key_category != link_category ||
+			 (key_category == TYPCATEGORY_DATETIME && key->types[i] != link->types[i])) &&
 			!(as_text && (key_category == TYPCATEGORY_STRING || link_category == TYPCATEGORY_STRING)))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),

@@ -77,7 +77,7 @@ customers_sql(LoyaltySource *source, bool by_key)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT * FROM (SELECT ");
 	for (int i = 0; i < customer->nparts; i++)
-		appendStringInfo(&sql, "%s, ", customer->parts[i]);
+		appendStringInfo(&sql, "%s AS c%d, ", customer->parts[i], i + 1);
 	appendStringInfo(&sql, "%s AS born FROM %s AS r", birthday->parts[0],
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(source->header)),
 												get_rel_name(source->header)));

@@ -198,6 +198,8 @@ capture_row(LoyaltyMap *map, TriggerData *trigdata)
 			loyalty_touch(source, new_key, insert ? TOUCH_INSERT : TOUCH_CHANGE,
 						  map->direct ? project(map, new) : NULL, update ? project(map, old) : NULL, map->id);
 	}
+	if (old_key != NULL && new_key != NULL && !map->of_lines && strcmp(old_key, new_key) != 0)
+		loyalty_touch_renamed(source, old_key, new_key);
 	if (failed)
 		loyalty_touch(source, "", TOUCH_CHANGE, NULL, NULL, 0);
 	MemoryContextSwitchTo(context);

@@ -267,6 +267,13 @@ inspect(Node *node, Inspection *in)
 		case T_SubLink:
 			in->sublink = true;
 			break;
+		case T_MinMaxExpr:
+			/* compares by a function of the type's */
+			if (getBaseType(exprType(node)) >= FirstNormalObjectId && !type_is_enum(exprType(node)))
+				in->foreign_code = true;
+			in->fallible = true;
+			break;
+		case T_CoerceToDomain:	/* checks what anybody may have written, and change later */
 		case T_SQLValueFunction:
 		case T_NextValueExpr:
 		case T_XmlExpr:

@@ -32,12 +32,14 @@ typedef struct LogRecord
 	DocumentKey *key;
 	MinimalTuple row;
 	MinimalTuple old;
+	DocumentKey *was;			/* the document's key before it was renamed, or NULL */
 	uint32		map_id;
 	int32		previous;		/* older record of the document, -1 for none */
 	bool		touched;		/* false: evaluated */
 	bool		again;			/* evaluated, but to be looked at once more at the end */
 	bool		fresh;
 	bool		line_only;
+	bool		moved;			/* renamed: it has another key now */
 } LogRecord;
 
 /* where the log stood when a subtransaction first wrote to it */
@@ -55,12 +57,17 @@ typedef struct NewestEntry
 	char		status;
 } NewestEntry;
 
+static inline uint32
+hash_of(const DocumentKey *key)
+{
+	return hash_combine(hash_bytes((const unsigned char *) key->text, key->length), (uint32) key->source_id);
+}
+
 #define SH_PREFIX newest
 #define SH_ELEMENT_TYPE NewestEntry
 #define SH_KEY_TYPE DocumentKey *
 #define SH_KEY key
-#define SH_HASH_KEY(tb, k) \
-	hash_combine(hash_bytes((const unsigned char *) (k)->text, (k)->length), (uint32) (k)->source_id)
+#define SH_HASH_KEY(tb, k) hash_of(k)
 #define SH_EQUAL(tb, a, b) \
 	((a)->source_id == (b)->source_id && (a)->length == (b)->length && \
 	 memcmp((a)->text, (b)->text, (a)->length) == 0)
@@ -114,16 +121,22 @@ arena_copy(const void *data, Size size)
 	return copy;
 }
 
+/*
+ * Memory can run out in a subtransaction, and the log goes on after it: here
+ * and below nothing is noted before it is there.
+ */
 static void
 start(void)
 {
-	context = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
-									ALLOCSET_DEFAULT_SIZES);
-	newest = newest_create(context, FIRST_RECORDS, NULL);
+	MemoryContext made = AllocSetContextCreate(TopTransactionContext, "loyalty touched documents",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	newest = newest_create(made, FIRST_RECORDS, NULL);
 	records_size = FIRST_RECORDS;
-	records = MemoryContextAlloc(context, records_size * sizeof(LogRecord));
+	records = MemoryContextAlloc(made, records_size * sizeof(LogRecord));
 	marks_size = 8;
-	marks = MemoryContextAlloc(context, marks_size * sizeof(LogMark));
+	marks = MemoryContextAlloc(made, marks_size * sizeof(LogMark));
+	context = made;
 }
 
 /*
@@ -155,8 +168,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	{
 		if (nmarks == marks_size)
 		{
+			marks = repalloc(marks, 2 * marks_size * sizeof(LogMark));
 			marks_size *= 2;
-			marks = repalloc(marks, marks_size * sizeof(LogMark));
 		}
 		marks[nmarks].level = level;
 		marks[nmarks++].length = nrecords;
@@ -167,8 +180,8 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 			ereport(ERROR,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("too many documents in one transaction")));
+		records = repalloc_huge(records, 2 * records_size * sizeof(LogRecord));
 		records_size *= 2;
-		records = repalloc_huge(records, records_size * sizeof(LogRecord));
 	}
 	record = &records[nrecords];
 	record->key = entry->key;
@@ -180,8 +193,48 @@ append(NewestEntry *entry, MinimalTuple row, MinimalTuple old, uint32 map_id, bo
 	record->touched = touched;
 	record->again = false;
 	record->fresh = fresh;
+	record->was = entry->newest >= 0 ? records[entry->newest].was : NULL;
+	record->moved = false;
 	entry->newest = nrecords++;
 	ntouched += (int) touched - (int) was;
+}
+
+/*
+ * What the log knows of a document, whose entry is made if need be.
+ */
+static NewestEntry *
+entry_of(int32 source_id, const char *key)
+{
+	int			length = strlen(key);
+	Size		size = offsetof(DocumentKey, text) + length + 1;
+	union
+	{
+		DocumentKey key;
+		char		space[offsetof(DocumentKey, text) + 256];
+	}			local;
+	DocumentKey *probe = &local.key;
+	NewestEntry *entry;
+	uint32		hash;
+	bool		found;
+
+	if (length >= 256)
+		probe = palloc(size);
+	probe->source_id = source_id;
+	probe->length = length;
+	memcpy(probe->text, key, length + 1);
+
+	hash = hash_of(probe);
+	entry = newest_lookup_hash(newest, probe, hash);
+	if (entry == NULL)
+	{
+		DocumentKey *copy = arena_copy(probe, size);
+
+		entry = newest_insert_hash(newest, copy, hash, &found);
+		entry->newest = -1;
+	}
+	if (probe != &local.key)
+		pfree(probe);
+	return entry;
 }
 
 /*
@@ -194,33 +247,11 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 {
 	LogRecord  *last = NULL;
 	bool		fresh;
-	int			length = strlen(key);
-	union
-	{
-		DocumentKey key;
-		char		space[offsetof(DocumentKey, text) + 256];
-	}			local;
-	DocumentKey *probe = &local.key;
 	NewestEntry *entry;
-	bool		found;
 
 	if (context == NULL)
 		start();
-	if (length >= 256)
-		probe = palloc(offsetof(DocumentKey, text) + length + 1);
-	probe->source_id = source_id;
-	probe->length = length;
-	memcpy(probe->text, key, length + 1);
-
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
-	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
-		entry->newest = -1;
-	}
-	if (probe != &local.key)
-		pfree(probe);
-
+	entry = entry_of(source_id, key);
 	if (entry->newest >= 0)
 		last = &records[entry->newest];
 
@@ -246,6 +277,21 @@ loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind, MinimalTu
 	else if (old != NULL)
 		old = arena_copy(old, old->t_len);
 	append(entry, row, old, map_id, true, fresh, kind == TOUCH_LINE);
+}
+
+/*
+ * A document, touched under both keys, was renamed.
+ */
+void
+loyalty_touch_renamed(int32 source_id, const char *was, const char *key)
+{
+	NewestEntry *before = entry_of(source_id, was);
+	LogRecord  *old = &records[before->newest];
+	LogRecord  *new = &records[entry_of(source_id, key)->newest];
+
+	new->was = old->was != NULL ? old->was : old->key;
+	new->moved = false;
+	old->moved = true;
 }
 
 int
@@ -287,6 +333,8 @@ loyalty_take_touched(int32 source_id, int *n)
 		t->line_only = record->line_only;
 		t->map_id = record->map_id;
 		t->fresh = record->fresh;
+		t->was = record->was == NULL ? NULL : record->was->text;
+		t->moved = record->moved;
 	}
 
 	/*
@@ -324,21 +372,8 @@ void
 loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old, uint32 map_id,
 					bool line_only)
 {
-	int			length = strlen(key);
-	DocumentKey *probe = palloc(offsetof(DocumentKey, text) + length + 1);
-	NewestEntry *entry;
-	bool		found;
+	NewestEntry *entry = entry_of(source_id, key);
 
-	probe->source_id = source_id;
-	probe->length = length;
-	memcpy(probe->text, key, length + 1);
-	entry = newest_insert(newest, probe, &found);
-	if (!found)
-	{
-		entry->key = arena_copy(probe, offsetof(DocumentKey, text) + length + 1);
-		entry->newest = -1;
-	}
-	pfree(probe);
 	/* touched meanwhile: it is due anyway */
 	if (entry->newest >= 0 && records[entry->newest].touched)
 		return;

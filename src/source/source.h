@@ -203,6 +203,8 @@ typedef struct LoyaltyTouched
 	uint32		map_id;			/* the map that wrote row and old */
 	bool		line_only;		/* the header was not written by us */
 	bool		fresh;			/* inserted by this transaction, never evaluated */
+	char	   *was;			/* the key it had before, NULL if that is not known */
+	bool		moved;			/* it has another key now */
 } LoyaltyTouched;
 
 /* a document taken from loyalty.pending */
@@ -257,6 +259,7 @@ extern LoyaltyMap *loyalty_map_by_id(uint32 id);
 /* pending.c */
 extern void loyalty_touch(int32 source_id, const char *key, LoyaltyTouchKind kind,
 						  MinimalTuple row, MinimalTuple old, uint32 map_id);
+extern void loyalty_touch_renamed(int32 source_id, const char *was, const char *key);
 extern int	loyalty_touched_count(void);
 extern LoyaltyTouched *loyalty_take_touched(int32 source_id, int *n);
 extern void loyalty_touch_again(int32 source_id, const char *key, MinimalTuple row, MinimalTuple old,

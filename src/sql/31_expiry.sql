@@ -47,7 +47,7 @@ BEGIN
 	IF EXISTS (SELECT FROM loyalty.expiry_policy p WHERE p.program_id = v_program
 			AND (p.lapse_after IS NOT NULL OR p.points_until < 'infinity')) THEN
 		WHILE v_after IS NOT NULL LOOP
-			SELECT e.last INTO v_after FROM loyalty.expire_points(NULL, v_after, 1000) e;
+			SELECT e.last INTO v_after FROM loyalty.expire_points(NULL, v_after, 1000, program) e;
 		END LOOP;
 	END IF;
 	INSERT INTO loyalty.expiry_policy AS p (program_id, expires, lapse_after, lapse_activities, usable_after, points_until)

@@ -39,7 +39,7 @@ COMMENT ON COLUMN loyalty.lot_movement.points IS 'change of the lot';
 
 -- What an entry that makes a lot gives it for: purchases, or as a gift.
 CREATE FUNCTION loyalty.lot_class(kind text, points numeric, header regclass) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT CASE WHEN $2 < 0 THEN 'debt'
 		WHEN $1 IN ('event', 'adjust') OR ($1 = 'correction' AND $3 = 'loyalty.event'::pg_catalog.regclass) THEN 'grant'
@@ -48,35 +48,45 @@ END;
 COMMENT ON FUNCTION loyalty.lot_class(text, numeric, regclass) IS
 'what a lot is for finance, by the entry that made it and the table of its source: sale (earned by purchases), grant (given for an event or by hand) or debt';
 
--- The formula.  today is the programme's day of as_of.  Not pinned to a
--- search_path, so that it is inlined and a caller's condition on member_id
--- reaches the indexes; its body is parsed here and now.
+-- These two are not pinned to a search_path, so that they are inlined and a
+-- caller's condition on member_id reaches the indexes; their bodies are parsed
+-- here and now.
+CREATE FUNCTION loyalty.lot_made()
+RETURNS TABLE (member_id bigint, lot_seq bigint, program_id integer, kind text, class text, earned_at timestamptz, points numeric, expires_on date)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT e.member_id, e.seq, m.program_id, e.kind, loyalty.lot_class(e.kind, e.points, s.header), e.occurred_at, e.points,
+		-- the day through which it is valid, as things are now
+		CASE WHEN e.points < 0 THEN 'infinity'
+			ELSE least(coalesce(c.expires_on, e.expires_on), m.lapses_on, p.points_until) END
+	FROM loyalty.entry e
+	JOIN loyalty.member m ON m.member_id = e.member_id
+	LEFT JOIN loyalty.source s ON s.source_id = e.source_id
+	LEFT JOIN loyalty.expiry_policy p ON p.program_id = m.program_id
+	LEFT JOIN (SELECT DISTINCT ON (c.member_id, c.lot_seq) c.member_id, c.lot_seq, c.expires_on
+			FROM loyalty.lot_change c ORDER BY c.member_id, c.lot_seq, c.n DESC) c
+		ON c.member_id = e.member_id AND c.lot_seq = e.seq
+	WHERE e.expires_on IS NOT NULL AND e.kind <> 'expire';
+END;
+COMMENT ON FUNCTION loyalty.lot_made() IS
+'all lots as the entries made them (kind, points), what each is for finance, and the day through which it is valid as things are now';
+
+-- The formula.  today is the programme's day of as_of.
 CREATE FUNCTION loyalty.lot_at(as_of timestamptz, today date)
 RETURNS TABLE (member_id bigint, lot_seq bigint, class text, earned_at timestamptz, expires_on date,
 	redeemed numeric, points numeric, is_expired boolean, valid numeric)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-	SELECT l.member_id, l.seq, loyalty.lot_class(l.kind, l.points, l.header), l.occurred_at, l.expires_on,
-		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.occurred_at <= $1 THEN l.points ELSE 0 END,
+	SELECT l.member_id, l.lot_seq, l.class, l.earned_at, l.expires_on,
+		-coalesce(d.redeemed, 0) - CASE WHEN l.kind IN ('redeem', 'redeem_cancel') AND l.earned_at <= $1 THEN l.points ELSE 0 END,
 		x.points, l.expires_on < $2,
 		CASE WHEN l.expires_on < $2 THEN least(x.points, 0) ELSE x.points END
-	-- the day through which a lot is valid, as things are now
-	FROM (SELECT e.member_id, e.seq, e.kind, e.points, s.header, e.occurred_at,
-				CASE WHEN e.points < 0 THEN 'infinity'
-					ELSE least(coalesce(c.expires_on, e.expires_on), m.lapses_on, p.points_until) END AS expires_on
-			FROM loyalty.entry e
-			JOIN loyalty.member m ON m.member_id = e.member_id
-			LEFT JOIN loyalty.source s ON s.source_id = e.source_id
-			LEFT JOIN loyalty.expiry_policy p ON p.program_id = m.program_id
-			LEFT JOIN (SELECT DISTINCT ON (c.member_id, c.lot_seq) c.member_id, c.lot_seq, c.expires_on
-					FROM loyalty.lot_change c ORDER BY c.member_id, c.lot_seq, c.n DESC) c
-				ON c.member_id = e.member_id AND c.lot_seq = e.seq
-			WHERE e.expires_on IS NOT NULL AND e.kind <> 'expire') l
+	FROM loyalty.lot_made() l
 	LEFT JOIN (SELECT v.member_id, v.lot_seq, pg_catalog.sum(v.points) AS points,
 				pg_catalog.sum(v.points) FILTER (WHERE v.kind IN ('redeem', 'redeem_cancel')) AS redeemed
 			FROM loyalty.lot_draw v WHERE v.occurred_at <= $1 GROUP BY v.member_id, v.lot_seq) d
-		ON d.member_id = l.member_id AND d.lot_seq = l.seq
-	CROSS JOIN LATERAL (SELECT CASE WHEN l.occurred_at <= $1 THEN l.points ELSE 0 END + coalesce(d.points, 0) AS points) x;
+		ON d.member_id = l.member_id AND d.lot_seq = l.lot_seq
+	CROSS JOIN LATERAL (SELECT CASE WHEN l.earned_at <= $1 THEN l.points ELSE 0 END + coalesce(d.points, 0) AS points) x;
 END;
 COMMENT ON FUNCTION loyalty.lot_at(timestamptz, date) IS
 'lots of all members at an instant (today: the programme''s day of it): points, what has expired left in, and valid: what counts; the sum of valid is the balance';

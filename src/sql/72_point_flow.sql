@@ -205,11 +205,14 @@ $$;
 COMMENT ON FUNCTION loyalty.lot_origin(integer) IS
 'lots of a programme that have the points of earlier lots: what those were (class, when they were earned), and which share each has';
 
--- issued: all that is not redeeming or expiry, so also what returns take back.
--- Months, because all later figures are for months; those of the beginning of
--- a programme do not depend on how far one looks.
-CREATE FUNCTION loyalty.point_flow(program_id integer, as_of timestamptz)
-RETURNS TABLE (class text, vintage date, month date, issued numeric, redeemed numeric, expired numeric)
+-- A whole programme is read here and below: no plan that looks up one lot at a
+-- time, whatever statistics say; the costs of what cannot do without would wake
+-- the compiler.
+
+-- Lot by lot, by the formula of lot_at(), for the members named.
+CREATE FUNCTION loyalty.lot_cell(program_id integer, members bigint[], as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, expires_month date, issued numeric, redeemed numeric, expired numeric,
+	lots bigint, points numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -220,17 +223,17 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	WITH lot AS MATERIALIZED (
-		SELECT l.member_id, l.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on, l.is_expired
-		FROM loyalty.member m
-		JOIN loyalty.lot_at(as_of, v_today) l ON l.member_id = m.member_id
-		WHERE m.program_id = v_program
+		-- member by member, by the indexes
+		SELECT l.*, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage
+		FROM unnest(members) k (member_id)
+		CROSS JOIN LATERAL (SELECT * FROM loyalty.lot_at(as_of, v_today) x WHERE x.member_id = k.member_id OFFSET 0) l
 	), move AS MATERIALIZED (
 		SELECT l.member_id, l.lot_seq, l.class, l.vintage, date_trunc('month', v.occurred_at AT TIME ZONE v_zone)::date AS month,
-			CASE WHEN l.is_expired THEN date_trunc('month', l.expires_on + 1)::date END AS gone,
+			CASE WHEN l.is_expired THEN date_trunc('month', (l.expires_on + 1)::timestamp)::date END AS gone,
 			v.kind IN ('redeem', 'redeem_cancel') AS redeems, v.points
-		FROM loyalty.lot_movement v
+		FROM unnest(members) k (member_id)
+		CROSS JOIN LATERAL (SELECT * FROM loyalty.lot_movement x WHERE x.member_id = k.member_id AND x.occurred_at <= as_of OFFSET 0) v
 		JOIN lot l ON l.member_id = v.member_id AND l.lot_seq = v.lot_seq
-		WHERE v.occurred_at <= as_of
 	), flow AS (
 		SELECT m.class, m.vintage, m.month, NOT m.redeems AS issues, m.redeems, false AS expires, m.member_id, m.lot_seq, m.points
 		FROM move m
@@ -243,17 +246,168 @@ BEGIN
 				FROM move m WHERE m.gone IS NOT NULL
 				GROUP BY m.member_id, m.lot_seq, m.class, m.vintage, greatest(m.month, m.gone)) x
 	), origin AS MATERIALIZED (
-		SELECT o.member_id, o.lot_seq, o.class, date_trunc('month', o.earned_at AT TIME ZONE v_zone)::date AS vintage, o.share
+		SELECT o.member_id, o.lot_seq, o.class, date_trunc('month', o.earned_at AT TIME ZONE v_zone)::date AS vintage, o.share,
+			round(sum(o.share) OVER (PARTITION BY o.member_id, o.lot_seq ORDER BY o.earned_at, o.class), 15) AS through
 		FROM loyalty.lot_origin(v_program) o
+	), owing AS MATERIALIZED (
+		SELECT l.member_id, -sum(l.valid) AS points FROM lot l WHERE l.valid < 0 GROUP BY l.member_id
+	), netted AS MATERIALIZED (
+		-- a member's debt takes from what he has, in the order of spending
+		SELECT l.member_id, l.lot_seq, greatest(least(l.valid, sum(l.valid) OVER w - o.points), 0) AS points,
+			greatest(o.points - sum(l.valid) OVER (PARTITION BY l.member_id), 0) AS owed
+		FROM owing o
+		JOIN lot l ON l.member_id = o.member_id AND l.valid > 0
+		WINDOW w AS (PARTITION BY l.member_id ORDER BY l.expires_on, l.lot_seq)
+	), open AS (
+		-- a debt that is repaid before it is made, by business time, is points until then
+		SELECT l.member_id, l.lot_seq, CASE l.class WHEN 'debt' THEN 'sale' ELSE l.class END AS class, l.vintage, l.expires_on,
+			CASE l.class WHEN 'debt' THEN l.points + l.redeemed END AS issued, CASE l.class WHEN 'debt' THEN l.redeemed END AS redeemed,
+			CASE WHEN l.valid <= 0 THEN 0 WHEN n.member_id IS NULL THEN l.valid ELSE n.points END AS points
+		FROM lot l
+		LEFT JOIN netted n ON n.member_id = l.member_id AND n.lot_seq = l.lot_seq
+		WHERE l.valid > 0
+	), part AS (
+		SELECT coalesce(o.class, l.class) AS class, coalesce(o.vintage, l.vintage) AS vintage,
+			date_trunc('month', nullif(l.expires_on, 'infinity')::timestamp)::date AS expires_month,
+			l.issued * coalesce(o.share, 1) AS issued, l.redeemed * coalesce(o.share, 1) AS redeemed,
+			-- in whole cents that are the lot's together
+			CASE WHEN o.share IS NULL THEN l.points
+				ELSE round(l.points * o.through, 2) - round(l.points * (o.through - o.share), 2) END AS points
+		FROM open l
+		LEFT JOIN origin o ON o.member_id = l.member_id AND o.lot_seq = l.lot_seq
 	)
-	SELECT coalesce(o.class, f.class), coalesce(o.vintage, f.vintage), f.month,
+	SELECT coalesce(o.class, f.class), coalesce(o.vintage, f.vintage), f.month, NULL::date,
 		coalesce(sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.issues), 0),
 		coalesce(-sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.redeems), 0),
-		coalesce(sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.expires), 0)
+		coalesce(sum(f.points * coalesce(o.share, 1)) FILTER (WHERE f.expires), 0), 0::bigint, 0::numeric
 	FROM flow f
 	LEFT JOIN origin o ON o.member_id = f.member_id AND o.lot_seq = f.lot_seq
-	GROUP BY 1, 2, 3;
+	GROUP BY 1, 2, 3
+	UNION ALL
+	SELECT p.class, p.vintage, NULL, p.expires_month, coalesce(sum(p.issued), 0), coalesce(sum(p.redeemed), 0), 0,
+		count(*) FILTER (WHERE p.points <> 0), sum(p.points)
+	FROM part p GROUP BY p.class, p.vintage, p.expires_month
+	UNION ALL
+	SELECT 'debt', NULL, NULL, NULL, 0, 0, 0, count(*), -sum(d.points)
+	FROM (SELECT o.member_id, coalesce((SELECT min(n.owed) FROM netted n WHERE n.member_id = o.member_id), o.points) AS points FROM owing o) d
+	WHERE d.points > 0
+	HAVING count(*) > 0;
 END
+$$;
+COMMENT ON FUNCTION loyalty.lot_cell(integer, bigint[], timestamptz) IS
+'point_cell() of some members, whatever happened to their lots';
+
+-- Most lots are plain: earned, drawn from before they expire, of a member who has
+-- never owed anything and has nobody else's points.  What became of plain lots
+-- are sums over entries and over draws, so no lot is put together for it.
+-- Members with other lots are left to lot_cell().
+CREATE FUNCTION loyalty.plain_cell(program_id integer, as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, expires_month date, issued numeric, redeemed numeric, expired numeric,
+	lots bigint, points numeric, others bigint[])
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	v_program integer := program_id;
+	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program);
+	v_today date := (as_of AT TIME ZONE v_zone)::date;
+BEGIN
+	RETURN QUERY
+	WITH draw AS MATERIALIZED (
+		SELECT a.member_id, a.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on,
+			date_trunc('month', e.occurred_at AT TIME ZONE v_zone)::date AS month, e.kind IN ('redeem', 'redeem_cancel') AS redeems,
+			l.points AS made, a.points,
+			e.expires_on IS NOT NULL OR l.points <= 0 OR l.earned_at > as_of
+				OR (l.expires_on < v_today AND greatest(l.earned_at, e.occurred_at) >= (l.expires_on + 1)::timestamp AT TIME ZONE v_zone)
+				-- given back later: only such a lot can be below nothing in between
+				OR e.occurred_at > as_of AS is_other
+		FROM loyalty.allocation a
+		JOIN loyalty.entry e ON e.member_id = a.member_id AND e.seq = a.entry_seq
+		JOIN loyalty.lot_made() l ON l.member_id = a.member_id AND l.lot_seq = a.lot_seq
+		WHERE l.program_id = v_program AND e.kind <> 'expire' AND (e.occurred_at <= as_of OR a.points > 0)
+	), owing AS MATERIALIZED (
+		SELECT DISTINCT e.member_id
+		FROM loyalty.member m
+		JOIN loyalty.entry e ON e.member_id = m.member_id
+		WHERE m.program_id = v_program AND e.expires_on IS NOT NULL AND (e.points < 0 OR e.kind IN ('transfer', 'redeem', 'redeem_cancel'))
+	), other AS MATERIALIZED (
+		SELECT o.member_id FROM owing o UNION SELECT d.member_id FROM draw d WHERE d.is_other
+	), made AS MATERIALIZED (
+		-- grouped by what the planner expects few values of: the sums are hashed, and each worker has its own
+		SELECT l.is_grant, l.vintage, l.expires_on, count(*) AS n, count(*) FILTER (WHERE l.points <> 0) AS lots, sum(l.points) AS points
+		FROM (SELECT x.class = 'grant' AS is_grant, date_trunc('month', x.earned_at AT TIME ZONE v_zone)::date AS vintage, x.expires_on, x.points
+				FROM loyalty.lot_made() x WHERE x.program_id = v_program AND x.earned_at <= as_of OFFSET 0) l
+		GROUP BY l.is_grant, l.vintage, l.expires_on
+	), cell AS (
+		-- what was issued, and would be there if nobody had drawn from it: of all members less the others
+		SELECT CASE WHEN m.is_grant THEN 'grant' ELSE 'sale' END AS class, m.vintage, NULL::date AS month, m.expires_on,
+			false AS redeems, sum(m.lots) AS lots, sum(m.points) AS points
+		FROM (SELECT m.is_grant, m.vintage, m.expires_on, m.n, m.lots, m.points FROM made m
+				UNION ALL
+				SELECT l.class = 'grant', date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date, l.expires_on,
+					-1, -(l.points <> 0)::integer, -l.points
+				FROM other o
+				CROSS JOIN LATERAL (SELECT * FROM loyalty.lot_made() x
+					WHERE x.member_id = o.member_id AND x.earned_at <= as_of OFFSET 0) l) m
+		GROUP BY m.is_grant, m.vintage, m.expires_on
+		HAVING sum(m.n) > 0
+		UNION ALL
+		SELECT d.class, d.vintage, d.month, d.expires_on, d.redeems, 0, sum(d.points)
+		FROM draw d
+		WHERE NOT EXISTS (SELECT FROM other o WHERE o.member_id = d.member_id)
+		GROUP BY 1, 2, 3, 4, 5
+		UNION ALL
+		-- lots that are used up
+		SELECT l.class, l.vintage, NULL, l.expires_on, NULL, -count(*), NULL
+		FROM (SELECT min(d.class) AS class, min(d.vintage) AS vintage, min(d.expires_on) AS expires_on
+				FROM draw d
+				WHERE d.expires_on >= v_today AND NOT EXISTS (SELECT FROM other o WHERE o.member_id = d.member_id)
+				GROUP BY d.member_id, d.lot_seq
+				HAVING sum(d.points) = -min(d.made)) l
+		GROUP BY 1, 2, 4
+	)
+	SELECT c.class, c.vintage, coalesce(c.month, c.vintage), NULL::date, coalesce(sum(c.points) FILTER (WHERE NOT c.redeems), 0),
+		coalesce(-sum(c.points) FILTER (WHERE c.redeems), 0), 0::numeric, 0::bigint, 0::numeric, NULL::bigint[]
+	FROM cell c WHERE c.redeems IS NOT NULL GROUP BY 1, 2, 3
+	UNION ALL
+	SELECT c.class, c.vintage, greatest(date_trunc('month', (c.expires_on + 1)::timestamp)::date, c.vintage), NULL, 0, 0, sum(c.points), 0, 0, NULL
+	FROM cell c WHERE c.expires_on < v_today GROUP BY 1, 2, 3
+	UNION ALL
+	SELECT c.class, c.vintage, NULL, date_trunc('month', nullif(c.expires_on, 'infinity')::timestamp)::date, 0, 0, 0,
+		sum(c.lots)::bigint, coalesce(sum(c.points), 0), NULL
+	FROM cell c WHERE c.expires_on >= v_today GROUP BY 1, 2, 4
+	UNION ALL
+	SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, array_agg(o.member_id ORDER BY o.member_id) FROM other o;
+END
+$$;
+COMMENT ON FUNCTION loyalty.plain_cell(integer, timestamptz) IS
+'internal: point_cell() of members all of whose lots are plain, and a row that names the others';
+
+CREATE FUNCTION loyalty.point_cell(program_id integer, as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, expires_month date, issued numeric, redeemed numeric, expired numeric,
+	lots bigint, points numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH cell AS MATERIALIZED (SELECT c.* FROM loyalty.plain_cell($1, $2) c)
+	SELECT c.class, c.vintage, c.month, c.expires_month, c.issued, c.redeemed, c.expired, c.lots, c.points
+	FROM cell c WHERE c.class IS NOT NULL
+	UNION ALL
+	SELECT x.* FROM cell c CROSS JOIN LATERAL loyalty.lot_cell($1, c.others, $2) x WHERE c.others IS NOT NULL
+$$;
+COMMENT ON FUNCTION loyalty.point_cell(integer, timestamptz) IS
+'points of a programme by class and month in which they were earned, in rows of two kinds.  With a month: what was issued, redeemed and expired in it, see point_flow().  Without one: what is left at as_of by the month in which it expires (lots, points; a member''s debt takes from what he has), what members owe (class debt, lots being members), and what was issued and redeemed of lots that are points here and debt in the other rows';
+
+-- issued: all that is not redeeming or expiry, so also what returns take back.
+-- Months, because all later figures are for months; those of the beginning of
+-- a programme do not depend on how far one looks.
+CREATE FUNCTION loyalty.point_flow(program_id integer, as_of timestamptz)
+RETURNS TABLE (class text, vintage date, month date, issued numeric, redeemed numeric, expired numeric)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT c.class, c.vintage, c.month, sum(c.issued), sum(c.redeemed), sum(c.expired)
+	FROM loyalty.point_cell($1, $2) c
+	WHERE c.month IS NOT NULL
+	GROUP BY c.class, c.vintage, c.month
 $$;
 COMMENT ON FUNCTION loyalty.point_flow(integer, timestamptz) IS
 'points of a programme by class (see lot_class()), month in which they were earned, and month in which they were issued (less what was taken back), redeemed (less what was given back) or expired; issued - redeemed - expired is what is left';
@@ -312,42 +466,60 @@ $$;
 COMMENT ON FUNCTION loyalty.redemption_share(numeric[], numeric[], numeric[]) IS
 'part of points that is redeemed in the end, given for every age in months what was held, redeemed and expired at it; 1 with less than 12 ages';
 
+CREATE FUNCTION loyalty.open_month(program_id integer, as_of timestamptz) RETURNS date
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT date_trunc('month', ($2 + interval '1 microsecond') AT TIME ZONE p.time_zone)::date FROM loyalty.program p WHERE p.program_id = $1
+$$;
+COMMENT ON FUNCTION loyalty.open_month(integer, timestamptz) IS 'internal: the first month of a programme that is not over at an instant';
+
+-- From rows of point_flow(), column by column; month is the first that is not over.
+CREATE FUNCTION loyalty.flow_curve(vintages date[], months date[], issued numeric[], redeemed numeric[], expired numeric[], month date)
+RETURNS TABLE (age integer, vintages bigint, held numeric, redeemed numeric, expired numeric)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET jit = off
+AS $$
+	WITH flow AS MATERIALIZED (
+		SELECT f.vintage, greatest(loyalty.months_between(f.vintage, f.month), 0) AS age,
+			sum(f.issued) AS issued, sum(f.redeemed) AS redeemed, sum(f.expired) AS expired
+		FROM unnest($1, $2, $3, $4, $5) f (vintage, month, issued, redeemed, expired)
+		WHERE f.vintage < $6
+		GROUP BY 1, 2
+	), cell AS (
+		SELECT v.vintage, k.age, coalesce(f.issued, 0) AS issued, coalesce(f.redeemed, 0) AS redeemed,
+			coalesce(f.expired, 0) AS expired
+		FROM (SELECT DISTINCT f.vintage FROM flow f) v
+		CROSS JOIN LATERAL generate_series(0, loyalty.months_between(v.vintage, $6) - 1) k (age)
+		LEFT JOIN flow f ON f.vintage = v.vintage AND f.age = k.age
+	)
+	SELECT c.age, count(*), round(sum(c.held), 2), round(sum(c.redeemed), 2), round(sum(c.expired), 2)
+	FROM (SELECT g.age, g.redeemed, g.expired, g.redeemed + g.expired
+				+ sum(g.issued - g.redeemed - g.expired) OVER (PARTITION BY g.vintage ORDER BY g.age) AS held
+			FROM cell g) c
+	GROUP BY c.age
+$$;
+COMMENT ON FUNCTION loyalty.flow_curve(date[], date[], numeric[], numeric[], numeric[], date) IS
+'internal: the redemption curve of vintages before a month, from what was issued, redeemed and expired of them month by month';
+
 CREATE FUNCTION loyalty.redemption_curve(program text, as_of timestamptz DEFAULT NULL,
 	OUT age integer, OUT vintages bigint, OUT held numeric(18,2), OUT redeemed numeric(18,2), OUT expired numeric(18,2),
 	OUT redeemed_share numeric(9,8), OUT expired_share numeric(9,8))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
 	v_program integer := loyalty.program_id(program);
-	v_zone text := (SELECT p.time_zone FROM loyalty.program p WHERE p.program_id = v_program);
 	v_as_of timestamptz := coalesce(as_of, now());
-	-- the first month that is not over
-	v_month date := date_trunc('month', (v_as_of + interval '1 microsecond') AT TIME ZONE v_zone)::date;
 BEGIN
 	RETURN QUERY
-	WITH flow AS MATERIALIZED (
-		SELECT f.vintage, f.month, sum(f.issued) AS issued, sum(f.redeemed) AS redeemed, sum(f.expired) AS expired
-		FROM loyalty.point_flow(v_program, v_as_of) f
-		WHERE f.class <> 'debt' AND f.vintage < v_month
-		GROUP BY f.vintage, f.month
-	), cell AS (
-		SELECT v.vintage, k.age, coalesce(sum(f.issued), 0) AS issued, coalesce(sum(f.redeemed), 0) AS redeemed,
-			coalesce(sum(f.expired), 0) AS expired
-		FROM (SELECT DISTINCT f.vintage FROM flow f) v
-		CROSS JOIN LATERAL generate_series(0, loyalty.months_between(v.vintage, v_month) - 1) k (age)
-		LEFT JOIN flow f ON f.vintage = v.vintage AND greatest(loyalty.months_between(v.vintage, f.month), 0) = k.age
-		GROUP BY v.vintage, k.age
-	)
 	SELECT a.age, a.vintages, a.held::numeric(18,2), a.redeemed::numeric(18,2), a.expired::numeric(18,2),
 		round(least(greatest(a.redeemed / nullif(greatest(a.held, 0), 0), 0), 1), 8)::numeric(9,8),
 		round(least(greatest(a.expired / nullif(greatest(a.held, 0), 0), 0), 1), 8)::numeric(9,8)
-	FROM (SELECT c.age, count(*) AS vintages, sum(c.held) AS held, sum(c.redeemed) AS redeemed, sum(c.expired) AS expired
-			FROM (SELECT g.age, g.redeemed, g.expired, g.redeemed + g.expired
-						+ sum(g.issued - g.redeemed - g.expired) OVER (PARTITION BY g.vintage ORDER BY g.age) AS held
-					FROM cell g) c
-			GROUP BY c.age) a
+	FROM (SELECT array_agg(f.vintage) AS vintages, array_agg(f.month) AS months, array_agg(f.issued) AS issued,
+				array_agg(f.redeemed) AS redeemed, array_agg(f.expired) AS expired
+			FROM loyalty.point_flow(v_program, v_as_of) f WHERE f.class <> 'debt') f
+	CROSS JOIN LATERAL loyalty.flow_curve(f.vintages, f.months, f.issued, f.redeemed, f.expired,
+		loyalty.open_month(v_program, v_as_of)) a
 	ORDER BY a.age;
 END
 $$;

@@ -1,12 +1,10 @@
 -- What a programme owes its members in points, and what that is worth.
 
--- A whole programme is read: no plan that looks up one lot at a time, whatever
--- statistics say; the costs of what cannot do without would wake the compiler.
 CREATE FUNCTION loyalty.liability(program text, as_of timestamptz DEFAULT NULL,
 	OUT class text, OUT vintage date, OUT expires_month date, OUT lots bigint, OUT points numeric(18,2),
 	OUT expected_points numeric(18,2), OUT price numeric(18,6), OUT value numeric(18,2))
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET enable_nestloop = off SET jit = off
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -22,63 +20,41 @@ BEGIN
 		WHERE r.program_id = v_program AND r.valid_from <= v_today ORDER BY r.valid_from DESC LIMIT 1;
 	IF FOUND THEN
 		v_price := v_policy.standalone_price;
-		v_share := coalesce(v_policy.expected_redemption, loyalty.expected_redemption(program, v_as_of));
+		v_share := v_policy.expected_redemption;
 	ELSE
 		v_price := (SELECT r.point_value FROM loyalty.redemption_policy r WHERE r.program_id = v_program);
 	END IF;
 	RETURN QUERY
-	WITH lot AS MATERIALIZED (
-		SELECT l.*
-		FROM loyalty.member m
-		JOIN loyalty.lot_at(v_as_of, v_today) l ON l.member_id = m.member_id
-		WHERE m.program_id = v_program
-	), owing AS MATERIALIZED (
-		SELECT l.member_id, -sum(l.valid) AS points FROM lot l WHERE l.valid < 0 GROUP BY l.member_id
-	), netted AS (
-		-- a member's debt takes from what he has, in the order of spending
-		SELECT l.member_id, l.lot_seq, greatest(least(l.valid, sum(l.valid) OVER w - o.points), 0) AS points,
-			greatest(o.points - sum(l.valid) OVER (PARTITION BY l.member_id), 0) AS owed
-		FROM owing o
-		JOIN lot l ON l.member_id = o.member_id AND l.valid > 0
-		WINDOW w AS (PARTITION BY l.member_id ORDER BY l.expires_on, l.lot_seq)
-	), open AS (
-		-- a debt that is repaid before it is made, by business time, is points until then
-		SELECT l.member_id, l.lot_seq, CASE l.class WHEN 'debt' THEN 'sale' ELSE l.class END AS class, l.earned_at, l.expires_on,
-			l.points + l.redeemed AS issued, l.redeemed,
-			CASE WHEN l.valid <= 0 THEN 0 WHEN n.member_id IS NULL THEN l.valid ELSE n.points END AS points
-		FROM lot l
-		LEFT JOIN netted n ON n.member_id = l.member_id AND n.lot_seq = l.lot_seq
-		WHERE l.class <> 'debt' OR l.valid > 0
-	), part AS (
-		SELECT coalesce(o.class, l.class) AS class, coalesce(o.earned_at, l.earned_at) AS earned_at, l.expires_on,
-			l.issued * coalesce(o.share, 1) AS issued, l.redeemed * coalesce(o.share, 1) AS redeemed,
-			-- in whole cents that are the lot's together
-			CASE WHEN o.share IS NULL THEN l.points
-				ELSE round(l.points * o.through, 2) - round(l.points * (o.through - o.share), 2) END AS points
-		FROM open l
-		LEFT JOIN (SELECT g.*, round(sum(g.share) OVER (PARTITION BY g.member_id, g.lot_seq ORDER BY g.earned_at, g.class), 15) AS through
-				FROM loyalty.lot_origin(v_program) g) o ON o.member_id = l.member_id AND o.lot_seq = l.lot_seq
+	WITH cell AS MATERIALIZED (
+		SELECT c.* FROM loyalty.point_cell(v_program, v_as_of) c
+	), share AS MATERIALIZED (
+		-- estimated if it is not set, from the same rows as expected_redemption() would see
+		SELECT coalesce(v_share, (SELECT loyalty.redemption_share(array_agg(a.held ORDER BY a.age), array_agg(a.redeemed ORDER BY a.age),
+				array_agg(a.expired ORDER BY a.age))
+			FROM (SELECT array_agg(c.vintage) AS vintages, array_agg(c.month) AS months, array_agg(c.issued) AS issued,
+						array_agg(c.redeemed) AS redeemed, array_agg(c.expired) AS expired
+					FROM cell c WHERE c.month IS NOT NULL AND c.class <> 'debt') f
+			CROSS JOIN LATERAL loyalty.flow_curve(f.vintages, f.months, f.issued, f.redeemed, f.expired,
+				loyalty.open_month(v_program, v_as_of)) a)) AS share
+	), vintage AS (
+		SELECT c.class, c.vintage, sum(c.issued) AS issued, sum(c.redeemed) AS redeemed, sum(c.points) AS held
+		FROM cell c WHERE c.class <> 'debt' GROUP BY c.class, c.vintage
 	), line AS (
-		SELECT p.class, p.vintage, p.expires_month, p.lots, p.points,
-			-- what a vintage will still redeem, spread over what is left of it
-			CASE WHEN p.held > 0 THEN greatest(least(p.issued * v_share - p.redeemed, p.held), 0) / p.held * p.points ELSE 0 END AS expected
-		FROM (SELECT x.class, x.vintage, x.expires_month, x.lots, x.points,
-					sum(x.issued) OVER v AS issued, sum(x.redeemed) OVER v AS redeemed, sum(x.points) OVER v AS held
-				FROM (SELECT p.class, date_trunc('month', p.earned_at AT TIME ZONE v_zone)::date AS vintage,
-							date_trunc('month', nullif(p.expires_on, 'infinity'))::date AS expires_month,
-							count(*) FILTER (WHERE p.points <> 0) AS lots, sum(p.points) AS points,
-							sum(p.issued) AS issued, sum(p.redeemed) AS redeemed
-						FROM part p GROUP BY 1, 2, 3) x
-				WINDOW v AS (PARTITION BY x.class, x.vintage)) p
+		SELECT c.class, c.vintage, c.expires_month, sum(c.lots)::bigint AS lots, sum(c.points) AS points
+		FROM cell c WHERE c.month IS NULL GROUP BY c.class, c.vintage, c.expires_month
 	)
-	SELECT l.class, l.vintage, l.expires_month, l.lots, l.points::numeric(18,2), l.expected::numeric(18,2),
-		v_price::numeric(18,6), round(l.expected * v_price, 2)::numeric(18,2)
-	FROM line l WHERE l.points <> 0
+	SELECT l.class, l.vintage, l.expires_month, l.lots, l.points::numeric(18,2), x.expected::numeric(18,2),
+		v_price::numeric(18,6), round(x.expected * v_price, 2)::numeric(18,2)
+	FROM line l
+	JOIN vintage v ON v.class = l.class AND v.vintage = l.vintage
+	CROSS JOIN share s
+	-- what a vintage will still redeem, spread over what is left of it
+	CROSS JOIN LATERAL (SELECT CASE WHEN v.held > 0
+		THEN greatest(least(v.issued * s.share - v.redeemed, v.held), 0) / v.held * l.points ELSE 0 END AS expected) x
+	WHERE l.points <> 0
 	UNION ALL
-	SELECT 'debt', NULL, NULL, count(*), -sum(d.points)::numeric(18,2), NULL, NULL, NULL
-	FROM (SELECT o.member_id, coalesce((SELECT min(n.owed) FROM netted n WHERE n.member_id = o.member_id), o.points) AS points FROM owing o) d
-	WHERE d.points > 0
-	HAVING count(*) > 0
+	SELECT l.class, NULL, NULL, l.lots, l.points::numeric(18,2), NULL, NULL, NULL
+	FROM line l WHERE l.class = 'debt'
 	ORDER BY 1 DESC, 2, 3;
 END
 $$;
@@ -95,6 +71,7 @@ DECLARE
 	v_today date := (SELECT (v_as_of AT TIME ZONE p.time_zone)::date FROM loyalty.program p WHERE p.program_id = v_program);
 	v_balances numeric;
 	v_liability numeric;
+	v_outside text[];
 BEGIN
 	-- from the books as posting keeps them: entries, and lots with a row of their own
 	SELECT coalesce(sum(e.points), 0) - coalesce((SELECT sum(greatest(l.points, 0))
@@ -112,15 +89,15 @@ BEGIN
 		FROM loyalty.member m
 		JOIN loyalty.entry e ON e.member_id = m.member_id AND e.kind <> 'expire' AND e.occurred_at <= v_as_of
 		WHERE m.program_id = v_program;
-	v_liability := (SELECT coalesce(sum(l.points), 0) FROM loyalty.liability(program, v_as_of) l);
+	SELECT coalesce(sum(l.points), 0), array_agg(format('%s %s, expires %s: %s points, %s expected', l.class, l.vintage,
+			l.expires_month, l.points, l.expected_points)) FILTER (WHERE (l.class = 'debt') <> (l.points < 0)
+				OR l.expected_points NOT BETWEEN 0 AND l.points)
+		INTO v_liability, v_outside
+		FROM loyalty.liability(program, v_as_of) l;
 	IF v_liability <> v_balances THEN
 		RETURN QUERY SELECT 'liability is not the sum of the balances', format('liability %s, balances %s', v_liability, v_balances);
 	END IF;
-	RETURN QUERY
-		SELECT 'liability is out of its bounds', format('%s %s, expires %s: %s points, %s expected', l.class, l.vintage,
-			l.expires_month, l.points, l.expected_points)
-		FROM loyalty.liability(program, v_as_of) l
-		WHERE (l.class = 'debt') <> (l.points < 0) OR l.expected_points NOT BETWEEN 0 AND l.points;
+	RETURN QUERY SELECT 'liability is out of its bounds', x.line FROM unnest(v_outside) x (line);
 END
 $$;
 COMMENT ON FUNCTION loyalty.check_liability(text, timestamptz) IS

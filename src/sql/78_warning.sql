@@ -1,5 +1,50 @@
 -- Warnings: messages whose cause is that time passes.
 
+-- Most members are concerned by nothing, and their rows say so.  What is asked
+-- here is part of what due_warnings() asks.  Rows are read in the order of
+-- members, so that batches together read each of them once.
+CREATE FUNCTION loyalty.concerned_members(as_of timestamptz, after bigint, batch integer) RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_sort = off SET jit = off
+AS $$
+	WITH asked AS MATERIALIZED (
+		SELECT s.program_id, s.kind, s.cycles, d.day, d.day + (SELECT max(l) FROM unnest(s.lead_days) l) AS through, x.points_until
+		FROM loyalty.message_setting s
+		JOIN loyalty.program p ON p.program_id = s.program_id
+		LEFT JOIN loyalty.expiry_policy x ON x.program_id = s.program_id
+		CROSS JOIN LATERAL (SELECT ($1 AT TIME ZONE p.time_zone)::date AS day) d
+		WHERE s.is_enabled)
+	SELECT DISTINCT u.member_id FROM (
+		(SELECT m.member_id FROM loyalty.member m
+			JOIN asked a ON a.program_id = m.program_id AND a.kind = 'expiring'
+			WHERE m.member_id > $2 AND m.balance + m.debt > 0
+				AND least(m.next_expiry, m.lapses_on, a.points_until) <= a.through
+				-- all his points are gone already
+				AND coalesce(least(m.lapses_on, a.points_until) >= a.day, true)
+			ORDER BY m.member_id LIMIT $3)
+		UNION ALL
+		(SELECT v.member_id FROM loyalty.voucher v
+			JOIN loyalty.member m ON m.member_id = v.member_id
+			JOIN asked a ON a.program_id = m.program_id AND a.kind = 'voucher_ending'
+			WHERE v.member_id > $2 AND NOT v.is_void AND v.valid_to BETWEEN a.day AND a.through
+			GROUP BY v.member_id ORDER BY v.member_id LIMIT $3)
+		UNION ALL
+		(SELECT m.member_id FROM loyalty.member m
+			JOIN asked a ON a.program_id = m.program_id AND a.kind = 'tier_at_risk'
+			WHERE m.member_id > $2 AND m.tier_at IS NOT NULL
+				AND (m.tier_at > $1 OR coalesce(least(m.tier_until, m.tier_review), a.day) <= a.through + 1)
+			ORDER BY m.member_id LIMIT $3)
+		UNION ALL
+		(SELECT y.member_id FROM loyalty.member_summary y
+			JOIN asked a ON a.program_id = y.program_id AND a.kind = 'inactive'
+			WHERE y.member_id > $2 AND y.purchase_days >= 3
+				AND a.day - y.last_sale_on > a.cycles * ((y.last_sale_on - y.first_sale_on)::numeric / nullif(y.purchase_days - 1, 0))
+				AND a.day - y.last_sale_on <= 2 * a.cycles * ((y.last_sale_on - y.first_sale_on)::numeric / nullif(y.purchase_days - 1, 0))
+			ORDER BY y.member_id LIMIT $3)) u (member_id)
+	ORDER BY u.member_id LIMIT $3
+$$;
+COMMENT ON FUNCTION loyalty.concerned_members(timestamptz, bigint, integer) IS
+'internal: the next members, with a number above after, whom a warning may concern at an instant';
+
 CREATE FUNCTION loyalty.due_warnings(members bigint[], as_of timestamptz,
 	OUT member_id bigint, OUT program_id integer, OUT kind text, OUT cause text, OUT payload jsonb)
 RETURNS SETOF record
@@ -104,10 +149,7 @@ BEGIN
 	PERFORM loyalty.check_step(v_now, v_batch);
 	done := 0;
 	SELECT array_agg(x.member_id ORDER BY x.member_id), max(x.member_id) INTO v_members, last
-		FROM (SELECT m.member_id FROM loyalty.member m
-			WHERE m.member_id > v_after AND m.program_id IN (SELECT s.program_id FROM loyalty.message_setting s
-				WHERE s.is_enabled AND s.kind IN ('expiring', 'voucher_ending', 'tier_at_risk', 'inactive'))
-			ORDER BY m.member_id LIMIT v_batch) x;
+		FROM loyalty.concerned_members(v_now, v_after, v_batch) x (member_id);
 	v_members := ARRAY(SELECT DISTINCT w.member_id FROM loyalty.due_warnings(v_members, v_now) w);
 	IF cardinality(v_members) = 0 THEN
 		RETURN;
@@ -128,4 +170,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION loyalty.warn_members(timestamptz, bigint, integer) IS
-'upkeep: writes the warnings that are due (expiring, voucher_ending, tier_at_risk, inactive) to the next batch members with a number above after; last is the last of these, NULL if there are no more, done the number of messages';
+'upkeep: writes the warnings that are due (expiring, voucher_ending, tier_at_risk, inactive) to the next batch members whom one may concern, with a number above after; last is the last of these, NULL if there are no more, done the number of messages';

@@ -22,14 +22,15 @@
 
 PG_FUNCTION_INFO_V1(loyalty_expire_points);
 
-/* members some of whose points may have expired by then; what day that is, is worked out once for a programme */
+/* members some of whose points may have expired by then, of all programmes or one; what day that is, is worked out once for a programme */
 static LoyaltyPlan plan_due = {
 	.sql = "WITH p AS MATERIALIZED (SELECT p.program_id, x.points_until, ($1 AT TIME ZONE p.time_zone)::pg_catalog.date AS day"
-	" FROM loyalty.program p LEFT JOIN loyalty.expiry_policy x ON x.program_id = p.program_id)"
+	" FROM loyalty.program p LEFT JOIN loyalty.expiry_policy x ON x.program_id = p.program_id"
+	" WHERE $4 IS NULL OR p.program_id = $4)"
 	" SELECT m.member_id FROM loyalty.member m JOIN p ON p.program_id = m.program_id WHERE m.member_id > $2"
 	" AND (m.next_expiry < p.day OR (LEAST(m.lapses_on, p.points_until) < p.day AND m.balance + m.debt > 0))"
 	" ORDER BY m.member_id LIMIT $3",
-	.nparams = 3, .types = {TIMESTAMPTZOID, INT8OID, INT8OID}
+	.nparams = 4, .types = {TIMESTAMPTZOID, INT8OID, INT8OID, INT4OID}
 };
 
 static LoyaltyPlan plan_expire = {
@@ -103,10 +104,10 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
 }
 
 /*
- * expire_points(as_of timestamptz, after bigint, batch integer)
+ * expire_points(as_of timestamptz, after bigint, batch integer, program text)
  *	-> (last bigint, done bigint)
  *
- * A step of upkeep: up to batch members beyond after.  last is NULL when none
+ * A step of upkeep: up to batch members beyond after, of one programme or all.  last is NULL when none
  * was due; done counts lots.
  */
 Datum
@@ -116,7 +117,8 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	LoyaltyWork work;
 	LoyaltyMember *found;
 	LoyaltyMember **members;
-	Datum		values[3];
+	Datum		values[4];
+	char		nulls[] = "   n";
 	int64	   *ids;
 	int			n;
 	int			nfound;
@@ -127,7 +129,14 @@ loyalty_expire_points(PG_FUNCTION_ARGS)
 	values[0] = TimestampTzGetDatum(step.as_of);
 	values[1] = Int64GetDatum(step.after);
 	values[2] = Int64GetDatum(step.batch);
-	n = loyalty_spi_int8s(loyalty_run(&plan_due, values, NULL), &ids);
+	if (!PG_ARGISNULL(3))
+	{
+		values[3] = Int32GetDatum(loyalty_program_by_name(text_to_cstring(PG_GETARG_TEXT_PP(3)))->id);
+		nulls[3] = ' ';
+	}
+	else
+		values[3] = (Datum) 0;
+	n = loyalty_spi_int8s(loyalty_run(&plan_due, values, nulls), &ids);
 	if (n > 0)
 	{
 		last = ids[n - 1];

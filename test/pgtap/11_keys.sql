@@ -169,6 +169,26 @@ SELECT is(loyalty.balance('keys', 'till'), 31.00, 'a return finds it, and a line
 SELECT is(loyalty.reevaluate('till', '(S1,2024-03-05,7)'), 0.00, 'reevaluate() takes the key as it is written');
 SELECT is(loyalty.reevaluate('till', '(S1,2024-3-5,07)'), 0.00, 'or as the types of its columns read it');
 SELECT is_empty($$SELECT * FROM loyalty.verify('till')$$, 'verify() agrees');
+-- a day and the instant at which it begins are one in SQL, but two texts
+CREATE TABLE shop.till_log (store text, at timestamp, no integer, pos integer, amount numeric);
+CREATE TABLE shop.till_return (id integer PRIMARY KEY, customer text, store text, at timestamp, no integer, total numeric);
+CREATE FUNCTION shop.till_with(line_day text) RETURNS integer LANGUAGE sql AS $$
+	SELECT loyalty.attach('till with log', 'keys', 'shop.till', '(r.store, r.day, r.no)', 'r.customer', 'r.day', lines => 'shop.till_log',
+		line_parent => format('(l.store, %s, l.no)', line_day), line_key => '(l.store, l.at, l.no, l.pos)', line_amount => 'l.amount')
+$$;
+CREATE FUNCTION shop.till_return_with(day text) RETURNS integer LANGUAGE sql AS $$
+	SELECT loyalty.attach('till return', 'keys', 'shop.till_return', 'r.id', 'r.customer', '''2024-03-10''::date', amount => 'r.total',
+		return_of => format('(r.store, %s, r.no)', day), return_source => 'till', evaluate => 'statement')
+$$;
+SELECT throws_like($$SELECT shop.till_with('l.at')$$, 'expression "line_parent" is timestamp without time zone, but "key" is date',
+	'lines that would never be found are refused');
+SELECT lives_ok($$SELECT shop.till_with('l.at::date')$$, 'unless the mapping says the day');
+SELECT loyalty.detach('till with log') \gset
+SELECT throws_like($$SELECT shop.till_return_with('r.at')$$, 'expression "return_of" is timestamp without time zone, but "key" of source "till" is date',
+	'and so is a link');
+SELECT shop.till_return_with('r.at::date') \gset
+INSERT INTO shop.till_return VALUES (1, 'till', 'S1', '2024-03-05', 7, -10);
+SELECT is(loyalty.balance('keys', 'till'), 21.00, 'which leads to the sale, where it is a day');
 -- a customer whose key has a day in it
 CREATE TABLE shop.holder (id integer PRIMARY KEY, name text, born date, total numeric);
 SELECT loyalty.attach('holder', 'keys', 'shop.holder', 'r.id', '(r.name, r.born)', '''2024-03-10''::date', amount => 'r.total',
@@ -188,6 +208,21 @@ SELECT lives_ok($$SELECT loyalty.attach('zoned', 'keys', 'shop.zoned', $k$r.k AT
 	evaluate => 'statement')$$, 'unless the mapping says which');
 INSERT INTO shop.zoned VALUES ('2024-03-31 01:30+01', 'zoned', 6);
 SELECT is((SELECT doc_key FROM shop.document WHERE member_id = loyalty.member_id('keys', 'zoned')), '2024-03-31 00:30:00', 'then it is that time');
+-- a domain may check by any code, which the trigger on the rows must not run: it could write to the table itself
+CREATE DOMAIN shop.number AS integer CHECK (VALUE > 0);
+CREATE TABLE shop.ticket (k shop.number PRIMARY KEY, customer text, total numeric);
+SELECT throws_like($$SELECT loyalty.attach('ticket', 'keys', 'shop.ticket', '(r.k + 1)::shop.number', 'r.customer', '''2024-03-10''::date',
+	amount => 'r.total')$$, 'expression "key" must be made of columns of its own row%', 'a conversion to a domain is refused');
+SELECT lives_ok($$SELECT loyalty.attach('ticket', 'keys', 'shop.ticket', 'r.k', 'r.customer', '''2024-03-10''::date', amount => 'r.total',
+	evaluate => 'statement')$$, 'a column of one is not');
+INSERT INTO shop.ticket VALUES (1, 'ticket', 8);
+UPDATE shop.ticket SET k = 2;
+SELECT is(loyalty.balance('keys', 'ticket'), 8.00, 'and its documents follow their key');
+-- nor what compares values of a type that somebody has made
+CREATE TYPE shop.pair AS (a integer, b integer);
+CREATE TABLE shop.paired (k shop.pair PRIMARY KEY, l shop.pair, customer text, total numeric);
+SELECT throws_like($$SELECT loyalty.attach('paired', 'keys', 'shop.paired', '(greatest(r.k, r.l)).a', 'r.customer', '''2024-03-10''::date',
+	amount => 'r.total')$$, 'expression "key" must be made of columns of its own row%', 'a comparison by code of others is refused');
 
 SELECT shop.clean();
 SELECT * FROM finish();

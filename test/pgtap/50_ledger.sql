@@ -42,6 +42,17 @@ SET LOCAL enable_bitmapscan = off;
 SELECT is((SELECT count(*) FROM loyalty.member WHERE balance = 101), 1::bigint, 'and one on what changes finds what it is');
 SELECT is((SELECT count(*) FROM loyalty.member WHERE balance = 81), 0::bigint, 'and not what it was');
 SELECT is_empty('SELECT * FROM loyalty.pending', 'nothing was parked');
+-- an index of the engine's own that was made anew, otherwise
+DROP INDEX loyalty.document_root;
+CREATE INDEX document_root ON loyalty.document (root_source_id, root_key);
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (9, 'ann', 5, '2024-03-22 15:00+00');
+SELECT is((SELECT count(*) FROM loyalty.document d WHERE d.root_source_id = 0 AND d.root_key = '' AND d.source_id = (SELECT source_id FROM loyalty.source WHERE name = 'inv')),
+	9::bigint, 'one that was made anew for more rows gets them all');
+DROP INDEX loyalty.document_root;
+CREATE INDEX document_root ON loyalty.document (root_source_id, root_key) WHERE root_source_id <> 7;
+INSERT INTO shop.invoice (id, customer, total, at) VALUES (10, 'ann', 5, '2024-03-22 16:00+00');
+SELECT is((SELECT count(*) FROM loyalty.document d WHERE d.root_source_id = 0 AND d.root_key = '' AND d.source_id = (SELECT source_id FROM loyalty.source WHERE name = 'inv')),
+	10::bigint, 'or for others');
 ROLLBACK TO indexed;
 -- what the engine allows itself it does not leave open behind it, nor after an error
 SELECT throws_ok($$DELETE FROM loyalty.entry$$, 'LY004', NULL, 'and the books are closed behind it');

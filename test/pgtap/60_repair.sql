@@ -58,6 +58,31 @@ SELECT is(shop.qualifying('rep', 'eve'), 850::numeric, 'but it counts for the ti
 DELETE FROM shop.invoice WHERE id = 20;
 SELECT loyalty.settle() \gset
 SELECT is(loyalty.reevaluate('inv', '3'), 0.00, 'reevaluate() leaves it an opening');
+UPDATE shop.invoice SET id = 31 WHERE id = 3;
+UPDATE shop.invoice SET id = 32 WHERE id = 31;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve') || ' ' || shop.qualifying('rep', 'eve'), '0.00 900', 'nor under another key, which it got in two steps');
+SAVEPOINT renamed;
+UPDATE shop.invoice SET id = 33 WHERE id = 32;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 0.00, 'nor under a third');
+SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'verify() agrees');
+ROLLBACK TO renamed;
+INSERT INTO shop.invoice (id, customer, total) VALUES (33, 'eve', 5);
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 5.00, 'a sale that gets a key which an opening would have had earns');
+DELETE FROM shop.invoice WHERE id = 33;
+UPDATE shop.invoice SET id = 3 WHERE id = 32;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve'), 0.00, 'back under its first key it is an opening still');
+-- where documents are queued, one that is renamed is evaluated at once
+UPDATE loyalty.source SET evaluate = 'queue' WHERE name = 'inv';
+UPDATE shop.invoice SET id = 34 WHERE id = 3;
+SELECT loyalty.settle() \gset
+SELECT is(loyalty.balance('rep', 'eve') || ' ' || (SELECT count(*) FROM shop.document WHERE doc_key = '34' AND is_opening), '0.00 1', 'in mode queue as well');
+UPDATE loyalty.source SET evaluate = 'commit' WHERE name = 'inv';
+UPDATE shop.invoice SET id = 3 WHERE id = 34;
+SELECT loyalty.settle() \gset
 SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'and verify() agrees');
 -- what live traffic has booked is none
 SELECT trim_scale(points) AS taken FROM loyalty.book('inv', '{21,3}', 'opening') \gset
@@ -101,6 +126,17 @@ SELECT is_empty($$SELECT * FROM loyalty.verify('inv')$$, 'verify is content');
 SELECT is(loyalty.reevaluate('inv', '4711'), 0.00, 'a document that never was is 0');
 SELECT throws_ok($$SELECT loyalty.reevaluate('nowhere', '1')$$, 'LY001', NULL, 'an unknown source is an error');
 SELECT throws_ok($$SELECT * FROM loyalty.verify('nowhere')$$, 'LY001', NULL, 'for verify too');
+
+-- verify() works in batches; what differs is said once, though the ERP and the books both have it
+CREATE TABLE shop.many (id integer PRIMARY KEY, customer text, total numeric);
+SELECT loyalty.attach('many', 'rep', 'shop.many', 'r.id', 'r.customer', '''2024-03-10''::date', amount => 'r.total', evaluate => 'statement') \gset
+INSERT INTO shop.many SELECT n, 'many' || n % 10, 10 FROM generate_series(1, 1200) n;
+SET LOCAL session_replication_role = replica;
+UPDATE shop.many SET total = 11 WHERE id IN (1, 1200);
+SET LOCAL session_replication_role = origin;
+SELECT results_eq($$SELECT doc_key, trim_scale(booked), trim_scale(due) FROM loyalty.verify('many') ORDER BY doc_key$$,
+	$$VALUES ('1', 20::numeric, 22::numeric), ('1200', 20, 22)$$, 'verify() of many documents says once what differs');
+
 SELECT shop.clean();
 
 SELECT * FROM finish();

@@ -119,6 +119,14 @@ SELECT loyalty.set_birthday('cake', NULL) \g /dev/null
 UPDATE loyalty.program SET valid_to = '2028-12-31' WHERE name = 'pie';
 SELECT is(shop.mark('2029-06-05'), 0::bigint, 'after its end');
 
+-- customers who are known by name and birthday, from whatever session
+CREATE TABLE shop.person (name text, born date);
+INSERT INTO shop.person VALUES ('Ann', '1990-02-01'), ('Bob', '1990-01-02'), ('Eve', NULL);
+SELECT loyalty.create_program('named', 'UTC') AS named \gset
+SELECT loyalty.set_birthday('named', 'shop.person', '(r.name, r.born)', 'r.born') \g /dev/null
+SELECT results_eq(format($$SELECT customer, birthday FROM loyalty.birthdays_of(%s, '{0201,0102}') ORDER BY customer$$, :named),
+	$$VALUES ('(Ann,1990-02-01)', date '1990-02-01'), ('(Bob,1990-01-02)', date '1990-01-02')$$, 'a birthday may be a part of the customer''s key');
+
 SELECT throws_ok(format('SELECT loyalty.mark_birthdays(%s)', a), '22023', NULL, 'refused: ' || a)
 	FROM unnest(ARRAY[$$'infinity'$$, $$'-infinity'$$, 'batch => 0']) a;
 SELECT is(done, 0::bigint, 'NULL is the default') FROM loyalty.mark_birthdays('2029-06-05', NULL, NULL);

@@ -168,6 +168,15 @@ SELECT throws_ok($$SELECT loyalty.warn_members('infinity')$$, '22023', NULL, 'an
 SELECT is((SELECT last FROM loyalty.warn_members(now(), NULL, NULL)), (SELECT last FROM loyalty.warn_members(now())), 'NULL is the default');
 SELECT is((SELECT last FROM loyalty.warn_members(now(), 9007199254740992)), NULL, 'nobody is left');
 
+-- who is due something is concerned, and most are not
+SELECT loyalty.set_message('club', 'expiring', lead_days => '{30,7,1}'), loyalty.set_message('club', 'voucher_ending', lead_days => '{10,3}'),
+	loyalty.set_message('club', 'inactive', cycles => 1.5) \g /dev/null
+SELECT is_empty($$SELECT t, w.* FROM generate_series(timestamptz '2024-01-01 00:00+00', '2025-01-01', '25 hours') t,
+	loyalty.due_warnings(ARRAY(SELECT m.member_id FROM loyalty.member m), t) w
+	WHERE w.member_id NOT IN (SELECT c FROM loyalty.concerned_members(t, 0, 1000) c)$$, 'who is due a warning is found');
+SELECT cmp_ok((SELECT count(*) * 2 FROM loyalty.concerned_members('2024-03-12 12:00+00', 0, 1000)), '<', (SELECT count(*) FROM shop.member), 'and few others');
+SELECT is((SELECT last FROM loyalty.warn_members('2020-01-01')), NULL, 'nobody at all, years before');
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;

@@ -242,6 +242,16 @@ SELECT results_eq($$SELECT p, c, loyalty.balance(p, c), loyalty.balance(p, c, '2
 		FROM (VALUES ('idle'), ('over')) v (p) CROSS JOIN (VALUES ('ann'), ('bob')) w (c) ORDER BY 1, 2$$,
 	$$VALUES ('idle', 'ann', 0.00::numeric(18,2), 100.00::numeric(18,2), 0.00::numeric(18,2)), ('idle', 'bob', 0, 100, 0), ('over', 'ann', 0, 100, 0), ('over', 'bob', 0, 100, 0)$$,
 	'what had lapsed, or ended with the programme, stays gone');
+-- and nobody else's books are touched for it
+SELECT loyalty.create_program(p, 'UTC'), loyalty.set_rule(p, 'base', 1, 1), loyalty.set_expiry(p, 'never', points_until => '2024-06-30'),
+	loyalty.attach(p, p, 'shop.invoice', key => 'r.id', customer => 'r.customer', doc_date => 'r.at', amount => 'r.total', filter => format('r.program = %L', p))
+	FROM (VALUES ('own'), ('else')) v (p) \g /dev/null
+SELECT shop.sale(p, 1, 'ann', '2024-03-01', 100) FROM (VALUES ('own'), ('else')) v (p) \g /dev/null
+SELECT loyalty.set_expiry('own', 'never') \g /dev/null
+SELECT results_eq($$SELECT p, loyalty.balance(p, 'ann'), (SELECT count(*) FROM loyalty.entry e WHERE e.member_id = loyalty.member_id(p, 'ann') AND e.kind = 'expire')
+		FROM (VALUES ('own'), ('else')) v (p)$$, $$VALUES ('own', 0.00::numeric(18,2), 1::bigint), ('else', 0, 0)$$, 'it is written down for the programme alone');
+SELECT throws_ok($$SELECT loyalty.expire_points(NULL, 0, 10, 'no')$$, 'LY001', NULL, 'upkeep of a programme that there is');
+SELECT is((SELECT done FROM loyalty.expire_points(program => 'else')), 1::bigint, 'that of the other one is due');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
 SELECT * FROM finish();

@@ -13,6 +13,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
+$node->append_conf('postgresql.conf', 'max_prepared_transactions = 1');
 $node->start;
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
@@ -256,6 +257,17 @@ books_ok($node, 'mixed_own', 'erp, from a superuser\'s, later', sources => []);
 	});
 	is($node->safe_psql('super_dir', q{SELECT count(*) FROM "tabPOS Ticket" WHERE "Company" = 'DROP'}),
 		'3', 'DROP EXTENSION in a transaction that has earned');
+	$node->safe_psql('super_dir', q{CREATE EXTENSION loyalty});
+	attach_shop($node, 'super_dir');
+	$node->safe_psql('super_dir', q{
+		BEGIN;
+		INSERT INTO "tabPOS Ticket" VALUES ('DROP', 4, 'C1', now(), 100);
+		DROP EXTENSION loyalty;
+		PREPARE TRANSACTION 'drop';
+		COMMIT PREPARED 'drop';
+	});
+	is($node->safe_psql('super_dir', q{SELECT count(*) FROM "tabPOS Ticket" WHERE "Company" = 'DROP'}),
+		'4', 'DROP EXTENSION in a transaction that has earned and is prepared');
 
 	# it can come back and starts from nothing; backfill books what is there
 	$session = $node->background_psql('super_plain');
