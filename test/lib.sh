@@ -165,11 +165,11 @@ need_pg_cron()
 	fi
 }
 
-# Install the drivers of BI tools: psqlODBC and what lets a perl test speak to
-# it, JDBC and a Java that runs a source file.
+# Install the drivers of BI tools: psqlODBC and what lets a test speak to it,
+# JDBC and a Java that runs a source file.
 need_drivers()
 {
-	need_packages unixodbc odbc-postgresql libdbd-odbc-perl libpostgresql-jdbc-java default-jdk-headless
+	need_packages unixodbc odbc-postgresql python3-pyodbc libpostgresql-jdbc-java default-jdk-headless
 }
 
 # Make the scratch directory; it goes away at exit together with the cluster.

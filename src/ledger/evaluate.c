@@ -113,12 +113,23 @@ take_waiting(LoyaltyDocument **docs, int n)
 	}
 }
 
+/*
+ * May documents that wait be looked for on the way?  Under SERIALIZABLE who
+ * has looked is in conflict with all who park after that, and what cannot even
+ * be parked is lost: there, a document may wait once more than it need.
+ */
+static bool
+may_look(void)
+{
+	return !IsolationIsSerializable() && loyalty_anything_waits();
+}
+
 static void
 process(void *arg)
 {
 	Batch	   *b = arg;
 
-	if (loyalty_anything_waits())
+	if (may_look())
 		take_waiting(b->docs, b->n);
 	loyalty_process_batch(b->docs, b->n, b->outcome);
 }
@@ -187,7 +198,7 @@ park_documents(LoyaltyDocument **docs, int n, ErrorData *error, LoyaltyOutcome *
 	if (outcome->dry)
 		return;
 	/* under REPEATABLE READ somebody may have taken what waits: then it is left */
-	error = loyalty_anything_waits() ? loyalty_attempt_evaluation(park_instead, &b) : loyalty_attempt_evaluation(park, &b);
+	error = may_look() ? loyalty_attempt_evaluation(park_instead, &b) : loyalty_attempt_evaluation(park, &b);
 	if (error != NULL)
 		error = loyalty_attempt_evaluation(park, &b);
 	if (error != NULL)
