@@ -219,8 +219,8 @@ INSERT INTO shop.ticket VALUES (1, 'ticket', 8);
 UPDATE shop.ticket SET k = 2;
 SELECT is(loyalty.balance('keys', 'ticket'), 8.00, 'and its documents follow their key');
 -- nor what compares values of a type that somebody has made
-CREATE TYPE shop.pair AS (a integer, b integer);
-CREATE TABLE shop.paired (k shop.pair PRIMARY KEY, l shop.pair, customer text, total numeric);
+CREATE TYPE shop.two AS (a integer, b integer);
+CREATE TABLE shop.paired (k shop.two PRIMARY KEY, l shop.two, customer text, total numeric);
 SELECT throws_like($$SELECT loyalty.attach('paired', 'keys', 'shop.paired', '(greatest(r.k, r.l)).a', 'r.customer', '''2024-03-10''::date',
 	amount => 'r.total')$$, 'expression "key" must be made of columns of its own row%', 'a comparison by code of others is refused');
 
