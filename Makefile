@@ -16,7 +16,7 @@ OBJS = \
 	src/ledger/event.o src/ledger/record.o src/ledger/dependant.o src/ledger/remaining.o src/ledger/history.o src/ledger/budget.o \
 	src/ledger/standing.o src/ledger/tier.o src/ledger/gift.o src/ledger/progress.o \
 	src/ledger/posting.o src/ledger/lots.o src/ledger/lapse.o src/ledger/balance.o src/ledger/term.o src/ledger/restore.o src/ledger/redemption.o src/ledger/spent.o src/ledger/transfer.o src/ledger/post.o \
-	src/ledger/store.o src/ledger/repair.o src/ledger/explain.o src/ledger/whatif.o \
+	src/ledger/store.o src/ledger/probe.o src/ledger/repair.o src/ledger/explain.o src/ledger/whatif.o \
 	src/member/member.o src/member/account.o src/member/window.o src/member/standing.o src/member/record.o src/member/override.o \
 	src/redeem/call.o src/redeem/available.o src/redeem/quote.o src/redeem/redeem.o src/redeem/hold.o \
 	src/redeem/adjust.o src/redeem/household.o src/redeem/extend.o src/redeem/reward.o src/redeem/code.o \

@@ -261,7 +261,7 @@ probe(void *arg)
 {
 	Batch	   *b = arg;
 
-	loyalty_store_probe(b->docs, b->n);
+	loyalty_probe_documents(b->docs, b->n);
 }
 
 static int

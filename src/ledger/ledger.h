@@ -437,7 +437,8 @@ extern List *loyalty_fetch_back(LoyaltyMember *from, LoyaltyMember *to, DateADT 
 
 /* store.c */
 
-/* columns of loyalty.message */
+/* columns of loyalty.document, loyalty.message */
+#define LOYALTY_DOCUMENT_NATTS 31
 #define LOYALTY_MESSAGE_NATTS 14
 
 typedef enum LoyaltyTable
@@ -456,8 +457,10 @@ typedef enum LoyaltyTable
 extern void loyalty_store_reset(void);
 extern void loyalty_store_row(LoyaltyTable table, Datum *values, bool *nulls);
 extern void loyalty_store_flush(void);
-extern void loyalty_store_probe(LoyaltyDocument **docs, int n);
 extern void loyalty_store_members(LoyaltyMember **members, int n);
+
+/* probe.c */
+extern void loyalty_probe_documents(LoyaltyDocument **docs, int n);
 
 /* settle.c */
 extern int64 loyalty_flush_touched(int32 source_id);

@@ -185,7 +185,7 @@ loyalty_load_books(LoyaltyBatch *batch)
 	ListCell   *lc2;
 
 	batch->families = family_create(batch->context, Max(batch->ndocs, 8), NULL);
-	loyalty_store_probe(batch->docs, batch->ndocs);
+	loyalty_probe_documents(batch->docs, batch->ndocs);
 	for (int i = 0; i < batch->ndocs; i++)
 	{
 		LoyaltyDocument *doc = batch->docs[i];

@@ -12,10 +12,9 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/datetime.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
@@ -39,39 +38,19 @@ loyalty_key_is_dated(Oid type)
 char *
 loyalty_date_text(DateADT date)
 {
-	char		text[MAXDATELEN + 1];
-
-	if (DATE_NOT_FINITE(date))
-		EncodeSpecialDate(date, text);
-	else
-	{
-		struct pg_tm tm;
-
-		j2date(date + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-		EncodeDateOnly(&tm, USE_ISO_DATES, text);
-	}
-	return pstrdup(text);
+	return JsonEncodeDateTime(NULL, DateADTGetDatum(date), DATEOID, NULL);
 }
 
+/* an instant: as jsonb has it, but for the T in it, which SQL writes as a blank */
 static char *
 timestamp_text(Timestamp at)
 {
-	char		text[MAXDATELEN + 1];
+	char	   *text = JsonEncodeDateTime(NULL, TimestampGetDatum(at), TIMESTAMPOID, NULL);
+	char	   *t = strchr(text, 'T');
 
-	if (TIMESTAMP_NOT_FINITE(at))
-		EncodeSpecialTimestamp(at, text);
-	else
-	{
-		struct pg_tm tm;
-		fsec_t		fsec;
-
-		if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-					 errmsg("timestamp out of range")));
-		EncodeDateTime(&tm, fsec, false, 0, NULL, USE_ISO_DATES, text);
-	}
-	return pstrdup(text);
+	if (t != NULL)
+		*t = ' ';
+	return text;
 }
 
 /*

@@ -204,7 +204,7 @@ BEGIN
 		SELECT a.member_id, a.lot_seq, l.class, date_trunc('month', l.earned_at AT TIME ZONE v_zone)::date AS vintage, l.expires_on,
 			date_trunc('month', e.occurred_at AT TIME ZONE v_zone)::date AS month, e.kind IN ('redeem', 'redeem_cancel') AS redeems,
 			l.points AS made, a.points,
-			e.expires_on IS NOT NULL OR l.points <= 0 OR l.earned_at > as_of
+			l.earned_at > as_of
 				OR (l.expires_on < v_today AND greatest(l.earned_at, e.occurred_at) >= (l.expires_on + 1)::timestamp AT TIME ZONE v_zone)
 				-- given back later: only such a lot can be below nothing in between
 				OR e.occurred_at > as_of AS is_other

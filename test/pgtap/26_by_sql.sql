@@ -108,6 +108,15 @@ FROM unnest(ARRAY['member', 'document', 'entry', 'stored_lot']) t \gexec
 SELECT shop.live('in another table');
 SELECT bag_eq($$SELECT * FROM shop.books('in another table')$$, 'SELECT * FROM directly', 'nor does the way of storing make a difference');
 
+-- it is SQL that writes there: it looks at constraints, which direct writing need not
+ALTER TABLE loyalty.entry ADD CONSTRAINT never CHECK (points < 7777) NOT VALID;
+SET LOCAL client_min_messages = error;
+INSERT INTO shop.invoice (id, customer, total) VALUES (90001, 'refused', 77770);
+SELECT is((SELECT count(*) FROM shop.pending WHERE doc_key = '90001'), 1::bigint, 'by SQL, which sees a constraint of somebody''s');
+ALTER TABLE loyalty.entry DROP CONSTRAINT never;
+DELETE FROM shop.invoice WHERE id = 90001;
+SET LOCAL client_min_messages = warning;
+
 SELECT shop.clean();
 SELECT * FROM finish();
 ROLLBACK;
