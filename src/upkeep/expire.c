@@ -22,7 +22,10 @@
 
 PG_FUNCTION_INFO_V1(loyalty_expire_points);
 
-/* members some of whose points may have expired by then, of all programmes or one; what day that is, is worked out once for a programme */
+/*
+ * Members some of whose points may have expired by then, of all programmes or
+ * one; what day that is, is worked out once for a programme.
+ */
 static LoyaltyPlan plan_due = {
 	.sql = "WITH p AS MATERIALIZED (SELECT p.program_id, x.points_until, ($1 AT TIME ZONE p.time_zone)::pg_catalog.date AS day"
 	" FROM loyalty.program p LEFT JOIN loyalty.expiry_policy x ON x.program_id = p.program_id"
@@ -107,8 +110,9 @@ loyalty_write_expiry(LoyaltyMember **members, int n, TimestampTz as_of)
  * expire_points(as_of timestamptz, after bigint, batch integer, program text)
  *	-> (last bigint, done bigint)
  *
- * A step of upkeep: up to batch members beyond after, of one programme or all.  last is NULL when none
- * was due; done counts lots.
+ * A step of upkeep: up to batch members beyond after, of one programme or all.
+ * last is NULL when none was due; done counts lots.  An unknown programme is an
+ * error.
  */
 Datum
 loyalty_expire_points(PG_FUNCTION_ARGS)

@@ -57,5 +57,25 @@ SELECT ok(shop.told() LIKE '%dan tier_at_risk 2024-04-09 4%', 'the day before it
 SELECT is(loyalty.tier('roll', 'dan', '2024-04-09 23:59+00') || ' ' || loyalty.tier('roll', 'dan', '2024-04-10 00:00+00'), 'silver plain', 'that day is the last');
 SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
 
+-- at this very moment, that is, for members whose tier is written down as of now; and seen from long before
+SELECT loyalty.create_program('live', 'UTC') \gset
+SELECT loyalty.set_rule('live', 'base', 1, 1) \gset
+SELECT loyalty.set_tier('live', 'plain', 0) \gset
+SELECT loyalty.set_tier('live', 'silver', 100) \gset
+SELECT loyalty.set_tier_policy('live', 'amount', 'rolling', 3) \gset
+SELECT loyalty.set_message('live', 'tier_at_risk', lead_days => '{30}') \gset
+CREATE TABLE shop.note (LIKE shop.invoice INCLUDING ALL);
+SELECT loyalty.attach('note', 'live', 'shop.note', 'r.id', 'r.customer', 'r.at', amount => 'r.total', evaluate => 'statement') \gset
+INSERT INTO shop.note (id, customer, total, at) VALUES (1, 'fay', 120, now() - interval '3 months' + interval '20 days'),
+	(2, 'gil', 120, now() - interval '5 days'), (3, 'eve', 120, '2024-01-10 12:00+00'), (4, 'eve', 120, now() - interval '5 days');
+SELECT results_eq($$SELECT m.customer FROM loyalty.concerned_members(clock_timestamp(), 0, 1000) c JOIN shop.member m ON m.member_id = c
+		WHERE m.program_id = loyalty.program_id('live') ORDER BY 1$$, $$VALUES ('fay'::text)$$, 'who loses his tier within the lead time is looked at, not who keeps it');
+SELECT ok('fay' IN (SELECT m.customer FROM loyalty.concerned_members('2024-04-05 12:00+00', 0, 1000) c JOIN shop.member m ON m.member_id = c), 'whose tier is written down as of later is looked at, too');
+SELECT done FROM loyalty.warn_members('2024-04-05 12:00+00') \gset
+SELECT ok(shop.told() LIKE '%eve tier_at_risk 2024-04-09 %', 'and told what was to come then');
+SELECT done FROM loyalty.warn_members(clock_timestamp()) \gset
+SELECT ok(shop.told() LIKE '%fay tier_at_risk %' AND shop.told() NOT LIKE '%gil%', 'as who loses it now');
+SELECT is_empty('SELECT * FROM loyalty.check()', 'the books agree');
+
 SELECT * FROM finish();
 ROLLBACK;
